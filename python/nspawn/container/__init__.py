@@ -1,0 +1,1 @@
+"""Running containers: start, console, attach, keeper and spawner."""

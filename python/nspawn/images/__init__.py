@@ -1,0 +1,1 @@
+"""What root file systems are made from."""

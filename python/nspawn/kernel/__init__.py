@@ -1,0 +1,1 @@
+"""The only place with ctypes, cgroup files, /proc and other programs."""

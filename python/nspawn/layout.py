@@ -1,0 +1,88 @@
+"""Every path of the program's state, from one root."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Layout:
+    """Paths below one root folder (mode 0700).
+
+    root: absolute path, without a trailing slash.
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/") or "/"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Layout:
+        """NSPAWN_ROOT, else the folder of this kind of machine (DESIGN: State)."""
+        chosen = environ.get("NSPAWN_ROOT", "")
+        if chosen:
+            return cls(chosen)
+        if on_android(environ):
+            return cls("/data/adb/nspawn")
+        return cls("/var/lib/nspawn")
+
+    @property
+    def config(self) -> str:
+        return f"{self.root}/config.toml"
+
+    @property
+    def token(self) -> str:
+        return f"{self.root}/token"
+
+    @property
+    def containers(self) -> str:
+        return f"{self.root}/containers"
+
+    @property
+    def images(self) -> str:
+        return f"{self.root}/images"
+
+    @property
+    def backups(self) -> str:
+        return f"{self.root}/backups"
+
+    @property
+    def run(self) -> str:
+        return f"{self.root}/run"
+
+    @property
+    def control_socket(self) -> str:
+        return f"{self.root}/run/control.sock"
+
+    @property
+    def spawner_log(self) -> str:
+        return f"{self.root}/run/spawner.log"
+
+    @property
+    def stage(self) -> str:
+        """An empty folder: each new container covers it, in its own mount namespace, with a tmpfs."""
+        return f"{self.root}/run/stage"
+
+    def container(self, name: str) -> str:
+        return f"{self.root}/containers/{name}"
+
+    def settings(self, name: str) -> str:
+        return f"{self.root}/containers/{name}/container.toml"
+
+    def rootfs(self, name: str) -> str:
+        return f"{self.root}/containers/{name}/rootfs"
+
+    def console_log(self, name: str) -> str:
+        """The newer half of the console's ring; the older is beside it with `.1`."""
+        return f"{self.root}/containers/{name}/console.log"
+
+    def run_state(self, name: str) -> str:
+        """What the spawner knows of a container, as a record."""
+        return f"{self.root}/containers/{name}/state"
+
+
+def on_android(environ: Mapping[str, str]) -> bool:
+    """Android sets both variables for every process since init."""
+    return bool(environ.get("ANDROID_ROOT")) and bool(environ.get("ANDROID_DATA"))

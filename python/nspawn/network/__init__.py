@@ -1,0 +1,1 @@
+"""Interfaces, routes and forwards of containers."""
