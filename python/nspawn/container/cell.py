@@ -1,0 +1,302 @@
+"""A cell: a cloned child whose mounts are assembled, waiting to be told what to run.
+
+Every start goes through one.  The spawner keeps one ready ahead of requests; a foreground start makes one
+and tells it at once.  The child ends by exec, which closes the channel: silence is success.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from nspawn.container import hostname, stage
+from nspawn.errors import BY_CODE, NspawnError
+from nspawn.kernel import libc, unix, users
+from nspawn.kernel.cgroup import Group
+from nspawn.kernel.clone import clone
+from nspawn.model.mounts import masked_units
+from nspawn.model.record import Record
+from nspawn.model.runspec import INITS, SHELLS, Bind, RunSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
+
+    from nspawn.container.host import Host
+else:
+    import _signal  # the part of `signal` without enum
+
+_TIOCSCTTY = 0x540E
+_RT_TABLES = "/data/misc/net/rt_tables"
+
+
+class Cell:
+    """The parent's side.  pid; channel: its socket; group: its cgroup; flags: its namespaces."""
+
+    __slots__ = ("channel", "flags", "group", "network", "pid")
+
+    def __init__(self, pid: int, channel: unix.Socket, group: Group, flags: int, network: str) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.group = group
+        self.flags = flags
+        self.network = network
+
+    def run(
+        self,
+        spec: RunSpec,
+        descriptors: Sequence[int] = (),
+        *,
+        terminal: bool = False,
+        session: bool = False,
+        dies_with_parent: bool = False,
+    ) -> None:
+        """Tell it what to run.
+
+        descriptors: standard input, output and error, or none to keep ours.  terminal: the standard input
+        is /dev/console, and with `session`, in which it leads a session of its own, also its controlling
+        terminal.  OSError when the cell is gone.
+        """
+        record = spec.to_record()
+        record.add("terminal", int(terminal))
+        record.add("session", int(session))
+        record.add("dies-with-parent", int(dies_with_parent))
+        data = record.encode()
+        if len(data) > unix.LARGEST:
+            raise NspawnError("the command and its environment are too long", f"{len(data)} bytes", "Keep them below 160 kB.")
+        unix.send(self.channel, data, descriptors)
+
+    def read(self, warn: Callable[[str], None]) -> bool:
+        """Take one message from it; False at the end, which is exec or death.
+
+        Raises the NspawnError that it met.  BlockingIOError when there is nothing yet (non-blocking).
+        """
+        try:
+            data, _ = unix.receive(self.channel)
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        record = Record.decode(data)
+        warning = record.get("warning")
+        if warning is not None:
+            warn(record.text("warning"))
+        if record.get("error") is not None:
+            raise error_from(record)
+        return True
+
+
+def make(host: Host, network: str, *, name: str, memory: bool, ambient: Sequence[int] = ()) -> Cell:
+    """Clone a cell.  name: of its cgroup; memory: count its out-of-memory kills.
+
+    ambient: descriptors of ours that the child shall close at once (they would outlive us in it).
+    OSError or NspawnError when it cannot be made; nothing remains then.
+    """
+    flags = host.flags_for(network)
+    group = Group(host.hierarchy, name)
+    ours, theirs = unix.pair()
+    try:
+        group.make(memory=memory)
+        try:
+            pid, born = clone(_clone_flags(flags), group.descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENOSPC):
+                raise
+            host.narrow()
+            flags = host.flags_for(network)
+            pid, born = clone(_clone_flags(flags), group.descriptor)
+    except BaseException:
+        ours.close()
+        theirs.close()
+        group.remove()
+        raise
+    if pid == 0:
+        ours.close()
+        unix.close_all(ambient)
+        _child(host, flags, group, theirs, born=born)
+    theirs.close()
+    return Cell(pid, ours, group, flags, network)
+
+
+def _clone_flags(flags: int) -> int:
+    """The cgroup namespace is left to the child: its root is the group one is in when it is made."""
+    return flags & ~libc.CLONE_NEWCGROUP
+
+
+def error_record(error: NspawnError) -> Record:
+    return Record((
+        ("error", error.code),
+        ("what", error.what),
+        ("why", error.why),
+        ("hint", error.hint),
+        ("exit", error.status),
+    ))
+
+
+def error_from(record: Record) -> NspawnError:
+    kind = BY_CODE.get(record.text("error"), NspawnError)
+    return kind(record.text("what"), record.text("why"), record.text("hint"), status=record.integer("exit", 1))
+
+
+def _child(host: Host, flags: int, group: Group, channel: unix.Socket, *, born: bool) -> NoReturn:
+    """Never returns: ends by exec or _exit."""
+    failure: NspawnError | None = None
+    try:
+        _become_container(host, flags, group, channel, born=born)
+    except NspawnError as error:
+        failure = error
+    except OSError as error:
+        failure = NspawnError("the container could not be started", str(error))
+    except BaseException as error:  # a defect: still told to the parent, never run past this point
+        failure = NspawnError("the container could not be started", f"{type(error).__name__}: {error}")
+    finally:
+        try:
+            if failure is not None:
+                unix.send(channel, error_record(failure).encode())
+        finally:
+            os._exit(failure.status if failure else 1)
+    raise AssertionError
+
+
+def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket, *, born: bool) -> None:
+    def warn(text: str) -> None:
+        unix.send(channel, Record((("warning", text),)).encode())
+
+    group.enter(tracked=born)
+    if flags & libc.CLONE_NEWCGROUP:
+        libc.unshare(libc.CLONE_NEWCGROUP)
+    os.umask(0)
+    folder = stage.assemble(host.stage, host.plan(flags), warn)
+    if flags & libc.CLONE_NEWNET:
+        _loopback_up()
+    os.umask(0o022)
+    data, descriptors = unix.receive(channel)
+    if not data:
+        os._exit(0)  # nobody wants the cell any more
+    record = Record.decode(data)
+    spec = RunSpec.from_record(record)
+    if record.flag("dies-with-parent"):
+        libc.prctl(libc.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    # By its path: a descriptor from outside belongs to a mount of another namespace, which cannot be bound.
+    rootfs = stage.open_rootfs(spec.rootfs)
+    stage.refuse_own_root(rootfs)
+    terminal = record.flag("terminal")
+    for number, descriptor in enumerate(descriptors[:3]):
+        os.dup2(descriptor, number)
+    if record.flag("session"):
+        os.setsid()
+        if terminal:
+            fcntl.ioctl(0, _TIOCSCTTY, 0)
+    _enter(host, spec, folder, rootfs, terminal=terminal, warn=warn)
+    user = users.find(spec.user)
+    argv = spec.argv or _default_command(boot=spec.boot)
+    environment = spec.environment(user.home)
+    users.become(user)
+    _change_folder(spec.workdir or user.home, wanted=bool(spec.workdir))
+    _exec(argv, environment)
+
+
+def _enter(
+    host: Host, spec: RunSpec, folder: int, rootfs: int, *, terminal: bool, warn: Callable[[str], None]
+) -> None:
+    """From the stage to the container's root, everything mounted."""
+    binds = list(spec.binds)
+    if host.android:
+        binds[:0] = android_binds(spec.network)
+    if terminal:
+        binds.append(Bind(os.ttyname(0), "/dev/console"))
+    sources = stage.open_sources(binds, warn)
+    stage.mount_root(host.stage, rootfs, ephemeral=spec.ephemeral)
+    over = stage.pivot(host.stage)
+    libc.sethostname(spec.hostname)
+    if not spec.read_only:
+        hostname.write_files(spec.hostname, warn)
+    stage.move_in(folder)
+    stage.mask_units(masked_units(spec.network))
+    stage.bind_sources(sources, warn)
+    if over:
+        stage.leave_host()
+    os.chdir("/")
+    # A shell under Termux's tsu keeps a root of its own unless it is set once more (facts: quirks).
+    os.chroot(".")
+    if spec.read_only:
+        libc.mount(None, "/", None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+    if spec.boot:
+        libc.mount(None, "/", None, libc.MS_REC | libc.MS_SHARED)  # what an init expects of its root
+
+
+def android_binds(network: str) -> list[Bind]:
+    """What a phone shows in its containers: the shared storage, and Android's names of routing tables."""
+    binds = [Bind("/data/media/0", "/mnt/storage", optional=True)]
+    if network == "host":
+        binds.append(Bind(_RT_TABLES, "/etc/iproute2/rt_tables", read_only=True, optional=True))
+    return binds
+
+
+def _loopback_up() -> None:
+    import _socket  # only for a network of its own
+    import struct
+
+    with unix.Socket(_socket.AF_INET, _socket.SOCK_DGRAM) as end:
+        fcntl.ioctl(end, 0x8914, struct.pack("16sh22x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP: netdevice(7)
+
+
+def _default_command(*, boot: bool) -> list[str]:
+    for path in INITS if boot else SHELLS:
+        if os.access(path, os.X_OK):
+            return [path] if boot else [path, "-il"]
+    if boot:
+        raise NspawnError(
+            "the rootfs has no init to boot",
+            f"none of {', '.join(INITS)} can be executed",
+            "Run a command instead, or install an init in it.",
+        )
+    raise NspawnError(
+        "the rootfs has no shell",
+        f"none of {', '.join(SHELLS)} can be executed",
+        "Give a command, or check that the folder holds a root file system for this machine.",
+    )
+
+
+def _change_folder(path: str, *, wanted: bool) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        if wanted:
+            raise NspawnError(
+                f"cannot start in {path!r}", error.strerror or "", "Make the folder in the container first."
+            ) from error
+        os.chdir("/")  # a rootfs without the user's home still runs
+
+
+def _exec(argv: Sequence[str], environment: dict[str, str]) -> None:
+    """execve(2) by the container's PATH; NspawnError with the status that shells use (127, 126)."""
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)  # Python ignores them, and exec would keep that
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    command = argv[0]
+    folders = [""] if "/" in command else environment["PATH"].split(":")
+    refused: OSError | None = None
+    for folder in folders:
+        path = f"{folder}/{command}" if folder else command
+        try:
+            os.execve(path, argv, environment)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR) or os.path.lexists(path):
+                refused = error
+                if error.errno != errno.EACCES:
+                    break
+    if refused is None:
+        raise NspawnError(
+            f"there is no command {command!r} in the container", hint="Look at its PATH, or give a path.", status=127
+        )
+    why = refused.strerror or ""
+    hint = "Is it executable for this user?"
+    if refused.errno == errno.ENOENT:
+        why, hint = "the interpreter or loader that it names is not there", "See its first line, or install its libc."
+    elif refused.errno == errno.ENOEXEC:
+        hint = f"It may be built for another machine than {os.uname().machine}."
+    raise NspawnError(f"cannot execute {command!r}", why, hint, status=126)

@@ -1,0 +1,126 @@
+"""`nspawn ROOTFS COMMAND` without a spawner: clone, wait, clean up."""
+
+from __future__ import annotations
+
+import os
+
+from nspawn.container import cell as cells
+from nspawn.container import stage
+from nspawn.container.host import Host
+from nspawn.kernel import cgroup, process
+from nspawn.kernel.cgroup import Group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable, Mapping
+
+    from nspawn.layout import Layout
+    from nspawn.model.runspec import RunSpec
+else:
+    import _signal
+
+_PREFIX = "run-"
+_SI_KERNEL = 0x80
+#: Handled while the container runs; SIGCHLD tells its end.
+_SIGNALS = (
+    _signal.SIGCHLD,
+    _signal.SIGINT,
+    _signal.SIGQUIT,
+    _signal.SIGTERM,
+    _signal.SIGHUP,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
+    _signal.SIGTTOU,
+)
+
+
+def run(spec: RunSpec, layout: Layout, environ: Mapping[str, str], warn: Callable[[str], None]) -> int:
+    """Run to the end; the exit status: the command's, or 128 and the signal that ended it.
+
+    With `spec.boot`, a reboot from inside starts it again and a poweroff ends it with 0.  On a terminal the
+    container shares it: keys, job control and window size reach it as they reach any child.
+    """
+    os.close(stage.open_rootfs(spec.rootfs))
+    host = Host(layout, environ)
+    host.check(spec)
+    sweep(host.hierarchy)
+    terminal = os.isatty(0)
+    foreground = os.tcgetpgrp(0) if terminal else 0
+    old = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
+    try:
+        while True:
+            status = _once(spec, host, terminal=terminal, warn=warn)
+            signal = -os.waitstatus_to_exitcode(status)
+            # reboot(2) in a PID namespace ends its process 1 by one of these (reboot(2)).
+            if spec.boot and signal == _signal.SIGHUP:
+                continue
+            if spec.boot and signal == _signal.SIGINT:
+                return 0
+            return 128 + signal if signal > 0 else -signal
+    finally:
+        if terminal:
+            _take_back(foreground)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, old)
+
+
+def _take_back(foreground: int) -> None:
+    """An ended shell leaves the terminal to its own, dead, process group; SIGTTOU is blocked by now."""
+    try:
+        os.tcsetpgrp(0, foreground)
+    except OSError:
+        pass
+
+
+def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], None]) -> int:
+    name = f"{_PREFIX}{os.getpid()}-{process.start_time(os.getpid())}"
+    cell = cells.make(host, spec.network, name=name, memory=False)
+    try:
+        cell.run(spec, terminal=terminal, dies_with_parent=True)
+        while cell.read(warn):
+            pass
+        status = _wait(cell.pid)
+        cell.pid = 0
+        return status
+    finally:
+        if cell.pid:
+            os.kill(cell.pid, _signal.SIGKILL)
+            os.waitpid(cell.pid, 0)
+        cell.channel.close()
+        cell.group.end()
+        cgroup.remove_parent(host.hierarchy)
+
+
+def _wait(pid: int) -> int:
+    """The wait status of the container's first process, to which signals are handed on meanwhile."""
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return status
+        info = _signal.sigwaitinfo(_SIGNALS)
+        number = info.si_signo
+        if number in (_signal.SIGCHLD, _signal.SIGTTOU):
+            continue
+        handling = process.handling(pid, number)
+        # What the terminal sends (SI_KERNEL) reaches the container too, which shares our process group.
+        typed = info.si_code == _SI_KERNEL and number in (_signal.SIGINT, _signal.SIGQUIT)
+        if handling == "catch":
+            if not typed:
+                os.kill(pid, number)
+        elif not (typed and handling == "ignore"):
+            # A process 1 without a handler never sees the signal: the only answer is to end it.
+            os.kill(pid, _signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return number
+
+
+def sweep(hierarchy: cgroup.Hierarchy) -> None:
+    """End and remove the groups of foreground runs whose nspawn was killed."""
+    for name in cgroup.leftovers(hierarchy):
+        if not name.startswith(_PREFIX):
+            continue
+        owner, _, started = name[len(_PREFIX) :].partition("-")
+        if owner.isdecimal() and process.start_time(int(owner)) != int(started or 0):
+            Group(hierarchy, name).end()
+
+

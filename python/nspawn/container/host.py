@@ -1,0 +1,118 @@
+"""What a start must know of this machine, observed once per process."""
+
+from __future__ import annotations
+
+import os
+
+from nspawn.errors import NspawnError, Unsupported
+from nspawn.kernel import cgroup, libc, namespaces
+from nspawn.layout import on_android
+from nspawn.model.mounts import Operation, assembly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nspawn.layout import Layout
+    from nspawn.model.runspec import RunSpec
+
+_OLDEST = (4, 19)
+
+
+class Host:
+    """flags: CLONE_NEW* of every namespace that can be used; hierarchy: where cgroups are made."""
+
+    __slots__ = ("android", "controllers", "flags", "hierarchy", "stage")
+
+    def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
+        """Observe; NspawnError when this machine or user cannot start containers at all."""
+        release = os.uname().release
+        if kernel_version(release) < _OLDEST:
+            raise Unsupported(
+                "containers need Linux 4.19 or newer",
+                f"this kernel is {release}",
+                "A newer system image, or another phone, is needed.",
+            )
+        if os.geteuid() != 0:
+            raise NspawnError(
+                "only root can start containers",
+                f"this is user {os.geteuid()}",
+                "Run it through su (phones) or sudo.",
+            )
+        self.stage = layout.stage
+        self.android = on_android(environ)
+        self.flags = namespaces.available()
+        if not self.flags & libc.CLONE_NEWNS:
+            raise Unsupported(
+                "containers need mount namespaces", "this kernel has none", "It was built without CONFIG_NAMESPACES."
+            )
+        self.hierarchy = cgroup.find()
+        self.controllers = cgroup.v1_controllers() if self.hierarchy.version == 1 else []
+        self._make_stage()
+
+    def _make_stage(self) -> None:
+        if os.path.isdir(self.stage):
+            return
+        try:
+            os.makedirs(os.path.dirname(self.stage), 0o700, exist_ok=True)
+            os.mkdir(self.stage, 0o700)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise NspawnError(
+                f"cannot make {self.stage}", error.strerror or "", "Point NSPAWN_ROOT at a folder that root can write."
+            ) from error
+
+    def narrow(self) -> None:
+        """Drop the namespaces that the kernel shows and yet refuses.  Called when a clone was refused."""
+        self.flags = namespaces.usable(self.flags)
+        if not self.flags & libc.CLONE_NEWNS:
+            raise Unsupported(
+                "containers need mount namespaces",
+                "the kernel refuses to make one",
+                "A seccomp filter or SELinux may forbid it: try from another root shell.",
+            )
+
+    def flags_for(self, network: str) -> int:
+        """The namespaces of a container with this network mode; Unsupported when it needs one not there."""
+        if network == "host":
+            return self.flags & ~libc.CLONE_NEWNET
+        if not self.flags & libc.CLONE_NEWNET:
+            raise Unsupported(
+                "no network of its own for the container",
+                "this kernel has no network namespaces (CONFIG_NET_NS)",
+                "Start it with the host's network.",
+            )
+        return self.flags
+
+    def plan(self, flags: int) -> list[Operation]:
+        """The assembly for a container with these namespaces."""
+        return assembly(
+            own=namespaces.names(flags),
+            cgroup=self.hierarchy.version,
+            controllers=self.controllers,
+            android=self.android,
+        )
+
+    def check(self, spec: RunSpec) -> None:
+        """Refuse what this machine cannot do for the spec."""
+        self.flags_for(spec.network)
+        if spec.boot and not self.flags & libc.CLONE_NEWPID:
+            raise Unsupported(
+                "the rootfs's own init cannot be booted",
+                "it insists on being process 1, and this kernel has no PID namespaces (CONFIG_PID_NS)",
+                "Run a command or a service of it instead: leave --boot away.",
+            )
+
+
+def kernel_version(release: str) -> tuple[int, int]:
+    """(major, minor) of a release such as "4.19.157-perf+"; (0, 0) when it tells none."""
+    numbers = []
+    for part in release.split(".")[:2]:
+        digits = ""
+        for character in part:
+            if not character.isdecimal():
+                break
+            digits += character
+        numbers.append(int(digits or 0))
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else (0, 0)

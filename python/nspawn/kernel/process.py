@@ -1,0 +1,57 @@
+"""Processes by number: who they are, whether they handle a signal, how they are told apart from others."""
+
+from __future__ import annotations
+
+import os
+
+
+def boot_id() -> str:
+    """The random id of this boot (random(4))."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def start_time(pid: int) -> int:
+    """Start of the process in clock ticks since boot, field 22 of proc_pid_stat(5); 0 when it is gone.
+
+    With the boot id it tells a process from a later one with the same number.  A zombie is gone.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def handling(pid: int, signal: int) -> str:
+    """What the process does with the signal: "catch", "ignore", or "default" (also when it is gone).
+
+    What is not caught never reaches the first process of a PID namespace, except SIGKILL and SIGSTOP from
+    outside (pid_namespaces(7)).
+    """
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if line.startswith(("SigIgn:", "SigCgt:")) and int(line[7:], 16) >> (signal - 1) & 1:
+                    return "ignore" if line.startswith("SigIgn") else "catch"
+    except OSError:
+        pass
+    return "default"
+
+
+def name(pid: int) -> str:
+    """The command name, at most 15 bytes; "" when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def in_namespace(kind: str, pid: int) -> bool:
+    """Whether the process shares our namespace of this kind (as in /proc/PID/ns)."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/{kind}") == os.readlink(f"/proc/self/ns/{kind}")
+    except OSError:
+        return False
