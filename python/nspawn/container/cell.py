@@ -11,12 +11,12 @@ import fcntl
 import os
 
 from nspawn.container import hostname, stage
-from nspawn.errors import BY_CODE, NspawnError
+from nspawn.errors import NspawnError
 from nspawn.kernel import libc, unix, users
 from nspawn.kernel.cgroup import Group
 from nspawn.kernel.clone import clone
 from nspawn.model.mounts import masked_units
-from nspawn.model.record import Record
+from nspawn.model.record import Record, error_record, raise_error
 from nspawn.model.runspec import INITS, SHELLS, Bind, RunSpec
 
 TYPE_CHECKING = False
@@ -84,8 +84,7 @@ class Cell:
         warning = record.get("warning")
         if warning is not None:
             warn(record.text("warning"))
-        if record.get("error") is not None:
-            raise error_from(record)
+        raise_error(record)
         return True
 
 
@@ -124,21 +123,6 @@ def make(host: Host, network: str, *, name: str, memory: bool, ambient: Sequence
 def _clone_flags(flags: int) -> int:
     """The cgroup namespace is left to the child: its root is the group one is in when it is made."""
     return flags & ~libc.CLONE_NEWCGROUP
-
-
-def error_record(error: NspawnError) -> Record:
-    return Record((
-        ("error", error.code),
-        ("what", error.what),
-        ("why", error.why),
-        ("hint", error.hint),
-        ("exit", error.status),
-    ))
-
-
-def error_from(record: Record) -> NspawnError:
-    kind = BY_CODE.get(record.text("error"), NspawnError)
-    return kind(record.text("what"), record.text("why"), record.text("hint"), status=record.integer("exit", 1))
 
 
 def _child(host: Host, flags: int, group: Group, channel: unix.Socket, *, born: bool) -> NoReturn:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nspawn.errors import BY_CODE, NspawnError
+from nspawn.errors import NspawnError
 from nspawn.kernel import unix
-from nspawn.model.record import Record
+from nspawn.model.record import Record, raise_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,9 +60,5 @@ def _wait(end: unix.Socket, warn: Callable[[str], None]) -> int | None:
         if warning is not None:
             warn(answer.text("warning"))
             continue
-        code = answer.get("error")
-        if code is not None:
-            raise BY_CODE.get(answer.text("error"), NspawnError)(
-                answer.text("what"), answer.text("why"), answer.text("hint"), status=answer.integer("exit", 1)
-            )
+        raise_error(answer)
         return answer.integer("exit", 1)

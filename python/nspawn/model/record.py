@@ -8,7 +8,7 @@ start imports a parser (json costs 10 ms and 1.3 MB).
 
 from __future__ import annotations
 
-from nspawn.errors import Damaged
+from nspawn.errors import BY_CODE, Damaged, NspawnError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,3 +95,20 @@ class Record:
                 raise Damaged("not a record", f"the field {part[:40]!r} has no '='")
             record.fields.append((key.decode("ascii"), value))
         return record
+
+
+def error_record(error: NspawnError) -> Record:
+    """The error as a message; NUL cannot be in it."""
+    record = Record((("error", error.code), ("exit", error.status)))
+    for key, text in (("what", error.what), ("why", error.why), ("hint", error.hint)):
+        record.add(key, text.replace("\0", "?"))
+    return record
+
+
+def raise_error(record: Record) -> None:
+    """Raise the error that the message holds, if it holds one."""
+    if record.get("error") is not None:
+        kind = BY_CODE.get(record.text("error"), NspawnError)
+        raise kind(
+            record.text("what"), record.text("why"), record.text("hint"), status=record.integer("exit", 1)
+        )

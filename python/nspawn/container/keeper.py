@@ -1,0 +1,238 @@
+"""The keeper: the spawner's parent, which outlives it.
+
+It holds what a killed spawner would take with it: the masters of the consoles, the listening sockets and,
+as the subreaper (prctl(2)), the exit statuses of the containers.  It starts the spawner, and starts it
+again when it dies.  It decides nothing else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import select
+import time
+
+from nspawn.errors import Conflict, NspawnError
+from nspawn.kernel import libc, unix
+from nspawn.model.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+
+    from nspawn.layout import Layout
+else:
+    import _signal
+
+#: A spawner that lived this long died of something new: it is restarted at once.
+_SETTLED = 10.0
+_LONGEST_WAIT = 30.0
+_OOM_SCORE = b"-900"
+
+
+def main(layout: Layout, addresses: list[tuple[str, int]]) -> int:
+    """Keep a spawner running until it ends in order; the exit status.
+
+    addresses: (host, port) of the page.  One that cannot be had is reported by the spawner, which runs
+    all the same.  NspawnError when there is a spawner for this layout already.
+    """
+    os.makedirs(layout.root, 0o700, exist_ok=True)
+    os.makedirs(layout.run, 0o700, exist_ok=True)
+    os.makedirs(layout.containers, 0o700, exist_ok=True)
+    lock = _lock(layout)
+    libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        with open("/proc/self/oom_score_adj", "wb") as file:
+            file.write(_OOM_SCORE)
+    except OSError:
+        pass  # in a container that may not: then as killable as the rest
+    return Keeper(layout, addresses, lock).run()
+
+
+def _lock(layout: Layout) -> int:
+    """Hold the lock of this layout.  Keeper and spawner share it: it is free when both are gone."""
+    descriptor = os.open(f"{layout.run}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Conflict(
+            f"a spawner runs already for {layout.root}", hint="Use it: nspawn list. Or end it first: nspawn shutdown."
+        ) from None
+    return descriptor
+
+
+class Keeper:
+    """kept: descriptors by key; exits: (pid, wait status) that no spawner has heard of."""
+
+    def __init__(self, layout: Layout, addresses: list[tuple[str, int]], lock: int) -> None:
+        self.layout = layout
+        self.lock = lock
+        self.kept: dict[str, int] = {}
+        self.refused: list[str] = []
+        self.exits: list[tuple[int, int]] = []
+        self.spawner = 0
+        self.started = 0.0
+        self.wait = 0.0
+        self.quick = 0
+        self.ending = False
+        self.channel: unix.Socket | None = None
+        self.wake, wake = os.pipe()
+        os.set_blocking(self.wake, False)
+        os.set_blocking(wake, False)
+        for number in (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
+            _signal.signal(number, lambda _number, _frame: None)
+        _signal.set_wakeup_fd(wake)
+        self.kept["control"] = unix.listen(layout.control_socket).detach()
+        for host, port in addresses:
+            self._listen(host, port)
+
+    def _listen(self, host: str, port: int) -> None:
+        import _socket
+
+        family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
+        try:
+            end = _socket.socket(family, _socket.SOCK_STREAM)
+            end.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+            if family == _socket.AF_INET6:
+                end.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+            end.bind((host, port))
+            end.listen(128)
+            end.setblocking(False)
+        except OSError as error:
+            if family == _socket.AF_INET6:
+                return  # a kernel without IPv6, or ::1 not up: IPv4 is what the page is promised on
+            self.refused.append(f"{host}:{port} is not to be had: {error.strerror}")
+            return
+        self.kept[f"listen:{host}"] = end.detach()
+
+    def run(self) -> int:
+        gc.collect()
+        gc.freeze()
+        poll = select.poll()
+        poll.register(self.wake, select.POLLIN)
+        status = self._start(poll)
+        while status is None:
+            timeout = None
+            if not self.spawner:
+                timeout = max(0.0, self.started + self.wait - time.monotonic()) * 1000
+            events = poll.poll(timeout)
+            for descriptor, _mask in events:
+                if descriptor == self.wake:
+                    self._signals(os.read(self.wake, 64))
+                    status = self._reap(poll)
+                else:
+                    self._message(poll)
+            if not self.spawner and status is None and time.monotonic() >= self.started + self.wait:
+                status = self._start(poll)
+        return status
+
+    def _start(self, poll: select.poll) -> None:
+        """Fork a spawner and hand it everything that is kept."""
+        ours, theirs = unix.pair()
+        self.started = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                _signal.set_wakeup_fd(-1)
+                ours.close()
+                unix.close_all([self.wake, *self.kept.values()])
+                os.setsid()  # Ctrl-C is for the keeper, who hands on an orderly end
+                from nspawn.container import spawner
+
+                status = spawner.main(self.layout, theirs)
+            finally:
+                os._exit(status)
+        theirs.close()
+        self.spawner = pid
+        self.channel = ours
+        poll.register(ours.fileno(), select.POLLIN)
+        try:
+            for text in self.refused:
+                unix.send(ours, Record((("refused", text),)).encode())
+            for key, descriptor in self.kept.items():
+                unix.send(ours, Record((("kept", key),)).encode(), (descriptor,))
+            for gone, code in self.exits:
+                unix.send(ours, Record((("pid", gone), ("status", code))).encode())
+            self.exits.clear()
+            unix.send(ours, Record((("ready", 1),)).encode())
+        except OSError:
+            pass  # it died at once: _reap sees to it
+
+    def _signals(self, numbers: bytes) -> None:
+        if any(number != _signal.SIGCHLD for number in numbers):
+            self.ending = True
+            if self.spawner:
+                os.kill(self.spawner, _signal.SIGTERM)
+
+    def _reap(self, poll: select.poll) -> int | None:
+        """Take every exit; the status to end with when the spawner ended in order."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            if pid != self.spawner:
+                self._tell(pid, status)
+                continue
+            self._forget_spawner(poll)
+            if status == 0 or self.ending:
+                return 0 if status == 0 else 1
+            lived = time.monotonic() - self.started
+            self.quick = 0 if lived > _SETTLED else self.quick + 1
+            self.wait = 0.0 if self.quick < 2 else min(2.0 ** (self.quick - 2), _LONGEST_WAIT)
+            print(f"nspawn: the spawner died (wait status {status}); it is started again", flush=True)
+            self.started = time.monotonic()
+        if self.ending and not self.spawner:
+            return 1
+        return None
+
+    def _tell(self, pid: int, status: int) -> None:
+        if self.channel is not None:
+            try:
+                unix.send(self.channel, Record((("pid", pid), ("status", status))).encode())
+                return
+            except OSError:
+                pass
+        self.exits.append((pid, status))
+
+    def _forget_spawner(self, poll: select.poll) -> None:
+        self.spawner = 0
+        if self.channel is not None:
+            while self._message(poll):
+                pass
+        if self.channel is not None:
+            poll.unregister(self.channel.fileno())
+            self.channel.close()
+            self.channel = None
+
+    def _message(self, poll: select.poll) -> bool:
+        """Take one message of the spawner; False at the end."""
+        if self.channel is None:
+            return False
+        try:
+            data, descriptors = unix.receive(self.channel)
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            poll.unregister(self.channel.fileno())
+            self.channel.close()
+            self.channel = None
+            return False
+        try:
+            record = Record.decode(data)
+        except NspawnError:
+            unix.close_all(descriptors)
+            return True
+        key = record.text("keep") or record.text("drop")
+        old = self.kept.pop(key, -1)
+        if old >= 0:
+            os.close(old)
+        if record.get("keep") is not None and descriptors:
+            self.kept[key] = descriptors.pop()
+        unix.close_all(descriptors)
+        return True

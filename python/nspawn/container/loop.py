@@ -1,0 +1,100 @@
+"""The spawner's event loop: descriptors, timers, and work for when nothing else is to do.
+
+Nothing polls: without a timer the loop sleeps until a descriptor wakes it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IN = select.EPOLLIN
+OUT = select.EPOLLOUT
+
+
+class Timer:
+    """A pending call; cancel() forgets it."""
+
+    __slots__ = ("call", "deadline")
+
+    def __init__(self, deadline: float, call: Callable[[], None]) -> None:
+        self.deadline = deadline
+        self.call: Callable[[], None] | None = call
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.deadline < other.deadline
+
+    def cancel(self) -> None:
+        self.call = None
+
+
+class Loop:
+    """One thread's events."""
+
+    __slots__ = ("_epoll", "_handlers", "_later", "_stopped", "_timers")
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._timers: list[Timer] = []
+        self._later: list[Callable[[], None]] = []
+        self._stopped = False
+
+    def add(self, descriptor: int, handler: Callable[[int], None], events: int = IN) -> None:
+        """Call handler(events) whenever the descriptor has these events."""
+        self._epoll.register(descriptor, events)
+        self._handlers[descriptor] = handler
+
+    def change(self, descriptor: int, events: int) -> None:
+        self._epoll.modify(descriptor, events)
+
+    def remove(self, descriptor: int) -> None:
+        """Forget a descriptor, which must still be open.  Unknown ones are ignored."""
+        if self._handlers.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        timer = Timer(time.monotonic() + seconds, call)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once when no event waits."""
+        if call not in self._later:
+            self._later.append(call)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def run(self) -> None:
+        """Until stop()."""
+        while not self._stopped:
+            events = self._epoll.poll(self._timeout())
+            for descriptor, mask in events:
+                handler = self._handlers.get(descriptor)
+                if handler is not None:
+                    handler(mask)
+            self._fire()
+            if not events and self._later:
+                self._later.pop(0)()
+
+    def _timeout(self) -> float | None:
+        if self._later:
+            return 0
+        while self._timers and self._timers[0].call is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return None
+        return max(0.0, self._timers[0].deadline - time.monotonic())
+
+    def _fire(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0].deadline <= now:
+            call = heapq.heappop(self._timers).call
+            if call is not None:
+                call()

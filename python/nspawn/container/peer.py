@@ -1,0 +1,322 @@
+"""One connection to the control socket: its requests, its answers, what it watches."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from nspawn import __version__
+from nspawn.container.attached import EXIT, INPUT, OUTPUT, SIZE
+from nspawn.container.console import log_files
+from nspawn.container.loop import IN, OUT
+from nspawn.errors import Conflict, NspawnError, UsageError
+from nspawn.kernel import process, unix
+from nspawn.model.record import Record, error_record
+from nspawn.model.runspec import RunSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable
+
+    from nspawn.container.cell import Cell
+    from nspawn.container.instance import Instance
+    from nspawn.container.spawner import Spawner
+else:
+    import _signal
+
+#: Bytes that may wait for a peer that does not read; one that is slower is let go.
+_MOST_WAITING = 1 << 20
+_KILL_AFTER = 10.0
+
+
+class Peer:
+    """watching: gets every event.  run: the container it runs, which ends with it."""
+
+    __slots__ = ("_attached", "_queue", "_spawner", "_waiting", "end", "run", "watching")
+
+    def __init__(self, spawner: Spawner, end: unix.Socket) -> None:
+        self._spawner = spawner
+        self.end = end
+        self.watching = False
+        self.run: Cell | None = None
+        self._attached: Instance | None = None
+        self._queue: list[bytes] = []
+        self._waiting = 0
+        end.setblocking(False)
+        spawner.loop.add(end.fileno(), self._ready)
+        spawner.peers.add(self)
+
+    def close(self) -> None:
+        """Forget the connection; a container that it runs is ended."""
+        if self not in self._spawner.peers:
+            return
+        self._spawner.peers.discard(self)
+        self._detach()
+        self._spawner.loop.remove(self.end.fileno())
+        self.end.close()
+        self.end_run()
+
+    def end_run(self) -> None:
+        """End the container that this peer runs: in order if it listens, by force otherwise."""
+        cell = self.run
+        if cell is None:
+            return
+        if process.handling(cell.pid, _signal.SIGTERM) != "catch":
+            self._spawner.signal(cell.pid, _signal.SIGKILL)
+            return
+        self._spawner.signal(cell.pid, _signal.SIGTERM)
+
+        def late() -> None:
+            if self._spawner.is_alive(cell.pid) and self.run is cell:
+                self._spawner.signal(cell.pid, _signal.SIGKILL)
+
+        self._spawner.loop.after(_KILL_AFTER, late)
+
+    # Messages
+
+    def reply(self, record: Record, descriptors: tuple[int, ...] = ()) -> None:
+        self._send(record.encode(), descriptors)
+
+    def _send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
+        if self not in self._spawner.peers:
+            return
+        if not self._queue:
+            try:
+                unix.send(self.end, data, descriptors)
+                return
+            except BlockingIOError:
+                self._spawner.loop.change(self.end.fileno(), IN | OUT)
+            except OSError:
+                self.close()
+                return
+        self._queue.append(data)
+        self._waiting += len(data)
+        if self._waiting > _MOST_WAITING:
+            self.close()
+
+    def _flush(self) -> None:
+        while self._queue:
+            try:
+                unix.send(self.end, self._queue[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            self._waiting -= len(self._queue.pop(0))
+        self._spawner.loop.change(self.end.fileno(), IN)
+
+    def _ready(self, events: int) -> None:
+        if events & OUT:
+            self._flush()
+        if not events & ~OUT or self not in self._spawner.peers:
+            return
+        try:
+            data, descriptors = unix.receive(self.end)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            unix.close_all(descriptors)
+            self.close()
+            return
+        try:
+            if self._attached is not None and data[:1] in (INPUT, SIZE):
+                self._typed(data)
+            else:
+                self._request(Record.decode(data), descriptors)
+        except NspawnError as error:
+            self.reply(error_record(error))
+        except Exception as error:  # a defect in one request must not take the spawner down
+            self._spawner.log(f"a request failed: {type(error).__name__}: {error}")
+            self.reply(error_record(NspawnError("the spawner could not do that", f"{type(error).__name__}: {error}")))
+        finally:
+            unix.close_all(descriptors)
+
+    def _request(self, record: Record, descriptors: list[int]) -> None:
+        operation = record.text("op")
+        call = _OPERATIONS.get(operation)
+        if call is None:
+            raise UsageError(f"the spawner knows no operation {operation!r}", hint="Is it of another version? Restart it: nspawn shutdown.")
+        call(self, record, descriptors)
+
+    # Operations
+
+    def _ping(self, _record: Record, _descriptors: list[int]) -> None:
+        answer = Record((
+            ("ok", 1),
+            ("pid", os.getpid()),
+            ("keeper", os.getppid()),
+            ("version", __version__),
+            ("web", self._spawner.web.pid),
+            ("boot-id", self._spawner.boot_id),
+        ))
+        for text in self._spawner.refused:
+            answer.add("refused", text)
+        self.reply(answer)
+
+    def _list(self, _record: Record, _descriptors: list[int]) -> None:
+        for name in sorted(self._spawner.instances):
+            self.reply(self._spawner.instances[name].report())
+        self.reply(Record((("done", 1),)))
+
+    def _start(self, record: Record, _descriptors: list[int]) -> None:
+        def started(error: NspawnError | None) -> None:
+            self.reply(error_record(error) if error else Record((("ok", 1), *instance.report().fields)))
+
+        instance = self._spawner.start(record)
+        instance.on_start.append(started)
+
+    def _stop(self, record: Record, _descriptors: list[int]) -> None:
+        instance = self._spawner.find(record.text("name"))
+        if instance.state == "stopped":
+            raise Conflict(f"{instance.name} is not running", hint=f"Start it: nspawn start {instance.name}.")
+        instance.on_end.append(lambda: self.reply(Record((("ok", 1), *instance.report().fields))))
+        instance.stop(record.number("time") if record.get("time") is not None else None)
+
+    def _kill(self, record: Record, _descriptors: list[int]) -> None:
+        instance = self._spawner.find(record.text("name"))
+        number = record.integer("signal", _signal.SIGKILL)
+        if number == _signal.SIGKILL:
+            instance.on_end.append(lambda: self.reply(Record((("ok", 1), *instance.report().fields))))
+            if instance.state == "backoff":
+                instance.stop(0.0)
+            else:
+                instance.signal(number)
+            return
+        instance.signal(number)
+        self.reply(Record((("ok", 1),)))
+
+    def _watch(self, _record: Record, _descriptors: list[int]) -> None:
+        self.watching = True
+        self.reply(Record((("ok", 1),)))
+
+    def _changed(self, record: Record, _descriptors: list[int]) -> None:
+        self._spawner.publish(Record((("event", "changed"), ("name", record.text("name")))))
+        self.reply(Record((("ok", 1),)))
+
+    def _forget(self, record: Record, _descriptors: list[int]) -> None:
+        name = record.text("name")
+        instance = self._spawner.instances.get(name)
+        if instance is not None and instance.state != "stopped":
+            raise Conflict(f"{name} is {instance.state}", hint=f"Stop it first: nspawn stop {name}.")
+        self._spawner.instances.pop(name, None)
+        self._spawner.publish(Record((("event", "removed"), ("name", name))))
+        self.reply(Record((("ok", 1),)))
+
+    def _shutdown(self, _record: Record, _descriptors: list[int]) -> None:
+        self.reply(Record((("ok", 1),)))
+        self._spawner.shutdown()
+
+    def _run(self, record: Record, descriptors: list[int]) -> None:
+        """A foreground run: its end is answered with exit=STATUS, and our end is its end."""
+        pid, _uid = unix.peer(self.end)
+        if not process.in_namespace("mnt", pid) or os.readlink(f"/proc/{pid}/root") != "/":
+            self.reply(Record((("elsewhere", 1),)))  # it sees other files than we do
+            return
+        if len(descriptors) != 3 or self.run is not None or self._spawner.ending:
+            raise UsageError("a run needs three descriptors, and a connection of its own")
+        spec = RunSpec.from_record(record)
+        self._spawner.host.check(spec)
+        cell = self._spawner.take_cell(spec.network)
+        self._spawner.children[cell.pid] = lambda status: self._run_ended(cell, status)
+        self.run = cell
+        cell.run(spec, descriptors, session=True, dies_with_parent=True)
+        cell.channel.setblocking(False)
+        self._spawner.loop.add(cell.channel.fileno(), lambda _events: self._run_told(cell))
+
+    def _run_told(self, cell: Cell) -> bool:
+        """A warning, an error, or the end of the cell's channel; False when it is closed."""
+        try:
+            if cell.read(lambda text: self.reply(Record((("warning", text),)))):
+                return True
+        except BlockingIOError:
+            return False
+        except NspawnError as error:
+            self.reply(error_record(error))
+        self._spawner.loop.remove(cell.channel.fileno())
+        cell.channel.close()
+        return False
+
+    def _run_ended(self, cell: Cell, status: int) -> None:
+        if cell.channel.fileno() >= 0:
+            while self._run_told(cell):
+                pass
+        if cell.channel.fileno() >= 0:
+            self._spawner.loop.remove(cell.channel.fileno())
+            cell.channel.close()
+        self.run = None
+        code = os.waitstatus_to_exitcode(status)
+        self.reply(Record((("exit", code if code >= 0 else 128 - code),)))
+        self._spawner.end_group(cell.group)
+
+    def _signal(self, record: Record, _descriptors: list[int]) -> None:
+        """Ctrl-C of a foreground run, whose terminal the container does not have."""
+        if self.run is None:
+            return
+        number = record.integer("number", _signal.SIGTERM)
+        if process.handling(self.run.pid, number) == "catch":
+            self._spawner.signal(self.run.pid, number)
+        else:
+            self._spawner.signal(self.run.pid, _signal.SIGKILL)
+
+    def _attach(self, record: Record, _descriptors: list[int]) -> None:
+        """Answer with the ring's files as they are now, then send what comes."""
+        instance = self._spawner.find(record.text("name"))
+        if instance.console is None:
+            raise Conflict(f"{instance.name} has no console now", f"it is {instance.state}", f"Start it: nspawn start {instance.name}.")
+        self._detach()
+        logs = log_files(self._spawner.layout.console_log(instance.name))
+        try:
+            answer = Record((("ok", 1), ("state", instance.state)))
+            for descriptor in logs:
+                answer.add("size", os.fstat(descriptor).st_size)
+            self.reply(answer, tuple(logs))
+        finally:
+            unix.close_all(logs)
+        self._attached = instance
+        instance.console.listen(self._output)
+        instance.on_console_end.append(self._console_ended)
+
+    def _detach(self) -> None:
+        instance, self._attached = self._attached, None
+        if instance is not None:
+            if instance.console is not None:
+                instance.console.unlisten(self._output)
+            if self._console_ended in instance.on_console_end:
+                instance.on_console_end.remove(self._console_ended)
+
+    def _output(self, data: bytes) -> None:
+        self._send(OUTPUT + data)
+
+    def _console_ended(self) -> None:
+        instance, self._attached = self._attached, None
+        if instance is not None:
+            self._send(EXIT + instance.report().encode())
+
+    def _typed(self, data: bytes) -> None:
+        if self._attached is None or self._attached.console is None:
+            return
+        if data[:1] == INPUT:
+            self._attached.console.type(data[1:])
+        elif len(data) == 5:
+            rows, columns = struct.unpack("!2H", data[1:])
+            self._attached.console.resize(rows, columns)
+
+
+_OPERATIONS: dict[str, Callable[[Peer, Record, list[int]], None]] = {
+    "ping": Peer._ping,
+    "list": Peer._list,
+    "start": Peer._start,
+    "stop": Peer._stop,
+    "kill": Peer._kill,
+    "attach": Peer._attach,
+    "watch": Peer._watch,
+    "changed": Peer._changed,
+    "forget": Peer._forget,
+    "shutdown": Peer._shutdown,
+    "run": Peer._run,
+    "signal": Peer._signal,
+}

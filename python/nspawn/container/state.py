@@ -1,0 +1,59 @@
+"""What the spawner knows of a container, kept beside its settings as a record.
+
+Read by the next spawner, which adopts what still runs, and by commands when there is none.
+"""
+
+from __future__ import annotations
+
+import os
+
+from nspawn.errors import Damaged
+from nspawn.model.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nspawn.layout import Layout
+
+_VERSION = 1
+_LIMIT = 1 << 20
+ACTIVE = ("starting", "running", "stopping", "backoff")
+
+
+def write(layout: Layout, name: str, record: Record) -> None:
+    """Replace the state.  Not synced: after a power cut the boot id has made it void anyway."""
+    path = layout.run_state(name)
+    fresh = f"{path}.new"
+    full = Record((("version", _VERSION),))
+    full.fields += record.fields
+    full.add("end", 1)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, full.encode())
+    finally:
+        os.close(descriptor)
+    os.rename(fresh, path)
+
+
+def read(layout: Layout, name: str) -> Record | None:
+    """The state, None when there is none, Damaged when it is not whole or from a newer version."""
+    try:
+        descriptor = os.open(layout.run_state(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(f"the run state of {name} cannot be read", error.strerror or "") from error
+    try:
+        data = os.read(descriptor, _LIMIT)
+    finally:
+        os.close(descriptor)
+    hint = "It is written anew at the next start; the container itself is not affected."
+    try:
+        record = Record.decode(data)
+        version = record.integer("version")
+    except Damaged as error:
+        raise Damaged(f"the run state of {name} is damaged", error.why, hint) from error
+    if version > _VERSION:
+        raise Damaged(f"the run state of {name} is from a newer nspawn", f"version {version}", hint)
+    if not record.fields or record.fields[-1] != ("end", b"1"):
+        raise Damaged(f"the run state of {name} is damaged", "it is cut off", hint)
+    return record
