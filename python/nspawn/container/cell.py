@@ -10,14 +10,14 @@ import errno
 import fcntl
 import os
 
-from nspawn.container import hostname, stage
+from nspawn.container import hostname, program, stage
 from nspawn.errors import NspawnError
 from nspawn.kernel import libc, unix, users
 from nspawn.kernel.cgroup import Group
 from nspawn.kernel.clone import clone
 from nspawn.model.mounts import masked_units
 from nspawn.model.record import Record, error_record, raise_error
-from nspawn.model.runspec import INITS, SHELLS, Bind, RunSpec
+from nspawn.model.runspec import Bind, RunSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 else:
     import _signal  # the part of `signal` without enum
 
-_TIOCSCTTY = 0x540E
 _RT_TABLES = "/data/misc/net/rt_tables"
 
 
@@ -173,14 +172,10 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     if record.flag("session"):
         os.setsid()
         if terminal:
-            fcntl.ioctl(0, _TIOCSCTTY, 0)
+            program.take_terminal()
     _enter(host, spec, folder, rootfs, terminal=terminal, warn=warn)
     user = users.find(spec.user)
-    argv = spec.argv or _default_command(boot=spec.boot)
-    environment = spec.environment(user.home)
-    users.become(user)
-    _change_folder(spec.workdir or user.home, wanted=bool(spec.workdir))
-    _exec(argv, environment)
+    program.become(spec, user)
 
 
 def _enter(
@@ -226,61 +221,3 @@ def _loopback_up() -> None:
 
     with unix.Socket(_socket.AF_INET, _socket.SOCK_DGRAM) as end:
         fcntl.ioctl(end, 0x8914, struct.pack("16sh22x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP: netdevice(7)
-
-
-def _default_command(*, boot: bool) -> list[str]:
-    for path in INITS if boot else SHELLS:
-        if os.access(path, os.X_OK):
-            return [path] if boot else [path, "-il"]
-    if boot:
-        raise NspawnError(
-            "the rootfs has no init to boot",
-            f"none of {', '.join(INITS)} can be executed",
-            "Run a command instead, or install an init in it.",
-        )
-    raise NspawnError(
-        "the rootfs has no shell",
-        f"none of {', '.join(SHELLS)} can be executed",
-        "Give a command, or check that the folder holds a root file system for this machine.",
-    )
-
-
-def _change_folder(path: str, *, wanted: bool) -> None:
-    try:
-        os.chdir(path)
-    except OSError as error:
-        if wanted:
-            raise NspawnError(
-                f"cannot start in {path!r}", error.strerror or "", "Make the folder in the container first."
-            ) from error
-        os.chdir("/")  # a rootfs without the user's home still runs
-
-
-def _exec(argv: Sequence[str], environment: dict[str, str]) -> None:
-    """execve(2) by the container's PATH; NspawnError with the status that shells use (127, 126)."""
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
-        _signal.signal(number, _signal.SIG_DFL)  # Python ignores them, and exec would keep that
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-    command = argv[0]
-    folders = [""] if "/" in command else environment["PATH"].split(":")
-    refused: OSError | None = None
-    for folder in folders:
-        path = f"{folder}/{command}" if folder else command
-        try:
-            os.execve(path, argv, environment)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR) or os.path.lexists(path):
-                refused = error
-                if error.errno != errno.EACCES:
-                    break
-    if refused is None:
-        raise NspawnError(
-            f"there is no command {command!r} in the container", hint="Look at its PATH, or give a path.", status=127
-        )
-    why = refused.strerror or ""
-    hint = "Is it executable for this user?"
-    if refused.errno == errno.ENOENT:
-        why, hint = "the interpreter or loader that it names is not there", "See its first line, or install its libc."
-    elif refused.errno == errno.ENOEXEC:
-        hint = f"It may be built for another machine than {os.uname().machine}."
-    raise NspawnError(f"cannot execute {command!r}", why, hint, status=126)

@@ -101,6 +101,7 @@ class Instance:
             ("state", self.state),
             ("pid", self.pid),
             ("started", self.started),
+            ("start-time", self.start_time),
             ("boot-id", self.spawner.boot_id),
             ("exit", self.exit),
             ("exit-code", self.exit_code),
@@ -114,7 +115,6 @@ class Instance:
     def save(self) -> None:
         """Write the run state and tell who watches."""
         record = self.report()
-        record.add("start-time", self.start_time)
         record.add("group", os.path.basename(self.group.folders[0]) if self.group and self.group.folders else "")
         record.add("private", int(self.private))
         record.add("tries", self.tries)
@@ -316,8 +316,6 @@ class Instance:
             self.console.drain()
         self._release()
         watching, self.on_console_end = self.on_console_end, []
-        for call in watching:
-            call()
         if lived > FORGIVEN_AFTER:
             self.tries = 0
         if again:
@@ -326,6 +324,8 @@ class Instance:
             self._stopped()
         else:
             self._try_again(failed=failed)
+        for call in watching:
+            call()
 
     def _drain_channel(self) -> None:
         """The child died before its exec, perhaps with an error that was not read yet."""
@@ -340,6 +340,8 @@ class Instance:
     def _classify(self, status: int | None, *, stopping: bool) -> tuple[str, bool, bool]:
         """(why it ended, whether it wants to be started again at once, whether that was a failure)."""
         self.exit_code, self.exit_signal = -1, 0
+        if status is None and stopping:
+            return "stopped", False, False
         if status is None:
             return "unknown (it ended while no spawner watched)", False, True
         code = os.waitstatus_to_exitcode(status)
@@ -347,12 +349,14 @@ class Instance:
             self.exit_code = code
             return f"exit code {code}", False, code != 0
         self.exit_signal = -code
+        if stopping:
+            return "killed" if self.killed else "stopped", False, False
         # reboot(2) in a PID namespace ends its process 1 by one of these two.
-        if self.private and -code == _signal.SIGHUP and not stopping:
+        if self.private and -code == _signal.SIGHUP:
             return "reboot", True, False
         if self.private and -code == _signal.SIGINT and self.request.flag("boot"):
             return "poweroff", False, False
-        if not self.killed and self.group is not None and self.group.out_of_memory_kills():
+        if self.group is not None and self.group.out_of_memory_kills():
             return "out of memory", False, True
         names = {int(getattr(_signal, name)): name for name in dir(_signal) if name[:3] == "SIG" and name[3] != "_"}
         return f"signal {names.get(-code, -code)}", False, True

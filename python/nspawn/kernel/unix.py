@@ -19,12 +19,23 @@ _MOST_DESCRIPTORS = 16
 _CREDENTIALS = struct.Struct("3i")
 _SPACE = _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
 
-Socket = _socket.socket
+
+class Socket(_socket.socket):
+    """A socket that a with statement closes."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Socket:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
 
 def pair() -> tuple[Socket, Socket]:
     """Two connected ends, close-on-exec."""
-    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    one, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    return Socket(fileno=one.detach()), Socket(fileno=other.detach())
 
 
 def connect(path: str) -> Socket:

@@ -1,0 +1,145 @@
+"""Our terminal and another one, joined: keys go there, what it shows comes here, and so does the size."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import struct
+import termios
+import tty
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+from contextlib import contextmanager
+
+_TIOCGPTPEER = 0x5441
+_TIOCSPTLCK = 0x40045431
+_CHUNK = 16 * 1024
+_DETACH = 0x1D  # Ctrl-]
+_DETACH_TIMES = 3
+
+
+def peer_of(master: int) -> int:
+    """The other end of a PTY, opened through the master: no path, nothing to be fooled by."""
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    slave: int = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    return slave
+
+
+def size(descriptor: int) -> tuple[int, int]:
+    """(rows, columns) of a terminal; 24 and 80 when it does not tell."""
+    try:
+        rows, columns, _x, _y = struct.unpack("4H", fcntl.ioctl(descriptor, termios.TIOCGWINSZ, bytes(8)))
+    except OSError:
+        return 24, 80
+    return rows or 24, columns or 80
+
+
+def set_size(descriptor: int, rows: int, columns: int) -> None:
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+
+@contextmanager
+def raw(descriptor: int) -> Iterator[None]:
+    """Every key passed on as it is; the old settings come back at the end, whatever ends it."""
+    try:
+        old = termios.tcgetattr(descriptor)
+    except termios.error:
+        yield
+        return
+    tty.setraw(descriptor)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, old)
+
+
+@contextmanager
+def wakes() -> Iterator[int]:
+    """A descriptor that becomes readable when our terminal changes its size or a child of ours ends."""
+    wake, ours = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(ours, False)
+    numbers = (signal.SIGWINCH, signal.SIGCHLD)
+    old = [signal.signal(number, lambda _number, _frame: None) for number in numbers]
+    old_wake = signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+    try:
+        yield wake
+    finally:
+        signal.set_wakeup_fd(old_wake)
+        for number, handler in zip(numbers, old, strict=True):
+            signal.signal(number, handler)
+        os.close(wake)
+        os.close(ours)
+
+
+class Keys:
+    """Finds Ctrl-] three times in a row; holds the first ones back until it is clear what they are."""
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """(what to pass on, whether to detach)."""
+        passed = bytearray()
+        for byte in data:
+            if byte == _DETACH:
+                self._held += 1
+                if self._held == _DETACH_TIMES:
+                    return bytes(passed), True
+                continue
+            passed += bytes([_DETACH]) * self._held
+            self._held = 0
+            passed.append(byte)
+        return bytes(passed), False
+
+
+def run(master: int, child: int) -> None:
+    """Join our standard input and output with the PTY until the child ends, or its other end is closed.
+
+    What the child leaves in the background may hold the terminal open: it is not waited for.
+    """
+    with raw(0), wakes() as wake:
+        set_size(master, *size(0))
+        poll = select.poll()
+        poll.register(master, select.POLLIN)
+        poll.register(0, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        while True:
+            ready = dict(poll.poll())
+            if wake in ready:
+                os.read(wake, 64)
+                set_size(master, *size(0))
+                if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                    os.set_blocking(master, False)
+                    while _copy(master, 1):
+                        pass
+                    return
+            if master in ready and not _copy(master, 1):
+                return
+            if 0 in ready and not _copy(0, master):
+                poll.unregister(0)
+
+
+def _copy(source: int, target: int) -> bool:
+    """One piece from here to there; False at the end."""
+    try:
+        data = os.read(source, _CHUNK)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return False
+        raise
+    write_all(target, data)
+    return bool(data)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
