@@ -1,4 +1,4 @@
-"""Starts the keeper: `keeper.py ROOT [HOST:PORT ...]`, as `nspawn serve` executes it, with nothing else loaded."""
+"""Starts the keeper: `keeper.py ROOT [HOST:PORT ...]`, as `nspawn serve` executes it; loads nothing else."""
 
 import os
 import sys

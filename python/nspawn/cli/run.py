@@ -107,9 +107,7 @@ def _help(program: str, *, mini: bool) -> str:
 
 def parse(argv: list[str], term: str, *, mini: bool = False) -> RunSpec:
     """The command line as a RunSpec, or UsageError.  Options end at the rootfs, or at `--`."""
-    env: dict[str, str] = {}
-    binds: list[Bind] = []
-    values: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     switches: set[str] = set()
     rest = list(argv)
     while rest and rest[0].startswith("-"):
@@ -128,33 +126,37 @@ def parse(argv: list[str], term: str, *, mini: bool = False) -> RunSpec:
             if not rest:
                 raise UsageError(f"{option} needs a value", hint="See --help.")
             value = rest.pop(0)
-        if option == "--env":
-            name, text = parse_env(value)
-            env[name] = text
-        elif option == "--bind":
-            binds.append(Bind.parse(value))
-        else:
-            values[option] = value
+        values.setdefault(option, []).append(value)
     if not rest:
         raise UsageError("a rootfs is needed", hint="nspawn ROOTFS [COMMAND...]; see --help.")
+    return _spec(rest, values, switches, term)
+
+
+def _spec(rest: list[str], values: dict[str, list[str]], switches: set[str], term: str) -> RunSpec:
+    """The spec of a rootfs and command (rest), the options with values, in order, and the switches."""
     rootfs = os.path.realpath(rest[0])
-    hostname = values.get("--hostname")
-    workdir = values.get("--workdir", "")
+    workdir = values.get("--workdir", [""])[-1]
     if workdir and not workdir.startswith("/"):
         raise UsageError("--workdir needs an absolute path", f"{workdir[:80]!r} does not begin with '/'")
     if rest[1:] and "--boot" in switches:
-        raise UsageError("--boot runs the rootfs's own init", "a command was given too", "Leave one of them away.")
+        raise UsageError(
+            "--boot runs the rootfs's own init", "a command was given too", "Leave one of them away."
+        )
     return RunSpec(
         rootfs=rootfs,
         argv=rest[1:],
-        env=env,
-        hostname=host_name(os.path.basename(rootfs)) if hostname is None else parse_host_name(hostname),
-        user=values.get("--user", ""),
+        env=dict(parse_env(text) for text in values.get("--env", ())),
+        hostname=(
+            parse_host_name(values["--hostname"][-1])
+            if "--hostname" in values
+            else host_name(os.path.basename(rootfs))
+        ),
+        user=values.get("--user", [""])[-1],
         workdir=workdir,
         read_only="--read-only" in switches,
         ephemeral="--ephemeral" in switches,
         boot="--boot" in switches,
-        binds=binds,
+        binds=[Bind.parse(text) for text in values.get("--bind", ())],
         network="none" if "--net" in switches else "host",
         term=term or "xterm-256color",
     )

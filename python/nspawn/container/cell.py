@@ -65,7 +65,11 @@ class Cell:
         record.add("dies-with-parent", int(dies_with_parent))
         data = record.encode()
         if len(data) > unix.LARGEST:
-            raise NspawnError("the command and its environment are too long", f"{len(data)} bytes", "Keep them below 160 kB.")
+            raise NspawnError(
+                "the command and its environment are too long",
+                f"{len(data)} bytes",
+                "Keep them below 160 kB.",
+            )
         unix.send(self.channel, data, descriptors)
 
     def read(self, warn: Callable[[str], None]) -> bool:
@@ -133,7 +137,7 @@ def _child(host: Host, flags: int, group: Group, channel: unix.Socket, *, born: 
         failure = error
     except OSError as error:
         failure = NspawnError("the container could not be started", str(error))
-    except BaseException as error:  # a defect: still told to the parent, never run past this point
+    except BaseException as error:  # noqa: BLE001 - a defect: still told to the parent, never run past this point
         failure = NspawnError("the container could not be started", f"{type(error).__name__}: {error}")
     finally:
         try:

@@ -12,6 +12,7 @@ from nspawn.model.record import Record, raise_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Self
 
     from nspawn.layout import Layout
     from nspawn.model.record import Value
@@ -94,7 +95,7 @@ class Connection:
         """Let recv() raise TimeoutError after so many seconds; None for never."""
         self._end.settimeout(seconds)
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -105,9 +106,6 @@ class Watch(Connection):
     """Events: records with event=state|changed|removed, name=..., and for state the fields of op=list."""
 
     __slots__ = ()
-
-    def __enter__(self) -> Watch:
-        return self
 
     def recv(self) -> Record | None:
         """The next event; None when the spawner is gone."""
@@ -126,9 +124,6 @@ class Attachment(Connection):
     def __init__(self, end: unix.Socket, logs: list[tuple[int, int]]) -> None:
         super().__init__(end)
         self.logs = logs
-
-    def __enter__(self) -> Attachment:
-        return self
 
     def history(self, limit: int) -> bytes:
         """The last `limit` bytes from before the stream began.  Can be asked once."""

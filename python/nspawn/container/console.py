@@ -60,7 +60,8 @@ class Ring:
 
 class Console:
     """master, slave: the PTY's ends.  The slave stays open here so that a container which closes its own
-    console does not leave a hung-up, ever-ready master behind."""
+    console does not leave a hung-up, ever-ready master behind.
+    """
 
     __slots__ = ("_listeners", "_loop", "_pending", "_ring", "master", "slave")
 

@@ -141,7 +141,7 @@ def _child(
         failure = error
     except KeyboardInterrupt:
         status = 130
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001
         failure = NspawnError("the container could not be entered", str(error) or type(error).__name__)
     finally:
         try:

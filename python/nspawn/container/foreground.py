@@ -122,5 +122,3 @@ def sweep(hierarchy: cgroup.Hierarchy) -> None:
         owner, _, started = name[len(_PREFIX) :].partition("-")
         if owner.isdecimal() and process.start_time(int(owner)) != int(started or 0):
             Group(hierarchy, name).end()
-
-

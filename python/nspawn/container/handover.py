@@ -51,7 +51,9 @@ def _wait(end: unix.Socket, warn: Callable[[str], None]) -> int | None:
             data = b""
         if not data:
             raise NspawnError(
-                "the container's end is not known", "the spawner went away", "Look at its log: nspawn doctor names it."
+                "the container's end is not known",
+                "the spawner went away",
+                "Look at its log: nspawn doctor names it.",
             )
         answer = Record.decode(data)
         if answer.flag("elsewhere"):

@@ -44,7 +44,9 @@ class Host:
         self.flags = namespaces.available()
         if not self.flags & libc.CLONE_NEWNS:
             raise Unsupported(
-                "containers need mount namespaces", "this kernel has none", "It was built without CONFIG_NAMESPACES."
+                "containers need mount namespaces",
+                "this kernel has none",
+                "It was built without CONFIG_NAMESPACES.",
             )
         self.hierarchy = cgroup.find()
         self.controllers = cgroup.v1_controllers() if self.hierarchy.version == 1 else []
@@ -60,7 +62,9 @@ class Host:
             return
         except OSError as error:
             raise NspawnError(
-                f"cannot make {self.stage}", error.strerror or "", "Point NSPAWN_ROOT at a folder that root can write."
+                f"cannot make {self.stage}",
+                error.strerror or "",
+                "Point NSPAWN_ROOT at a folder that root can write.",
             ) from error
 
     def narrow(self) -> None:

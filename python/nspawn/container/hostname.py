@@ -19,13 +19,13 @@ def write_files(name: str, warn: Callable[[str], None]) -> None:
     Writing always would cost more than a millisecond per start on ext4 (facts: performance).  A file that
     is no plain file (a link, a FIFO, a device: the rootfs may be hostile) is left alone.
     """
-    for path, text in (("/etc/hostname", lambda _old: f"{name}\n"), ("/etc/hosts", lambda old: hosts(old, name))):
+    for path in ("/etc/hostname", "/etc/hosts"):
         try:
             old = _read(path)
             if old is None:
                 warn(f"skipped: {path} in the rootfs is no plain file")
                 continue
-            new = text(old)
+            new = hosts(old, name) if path == "/etc/hosts" else f"{name}\n"
             if new != old:
                 _replace(path, new)
         except FileNotFoundError:

@@ -96,26 +96,30 @@ class Instance:
 
     def report(self) -> Record:
         """The fields of op=list."""
-        return Record((
-            ("name", self.name),
-            ("state", self.state),
-            ("pid", self.pid),
-            ("started", self.started),
-            ("start-time", self.start_time),
-            ("boot-id", self.spawner.boot_id),
-            ("exit", self.exit),
-            ("exit-code", self.exit_code),
-            ("exit-signal", self.exit_signal),
-            ("restarts", self.restarts),
-            ("cgroup", self.group.folders[0] if self.group and self.group.folders else ""),
-            ("killed", int(self.killed)),
-            *(("warning", text) for text in self.warnings),
-        ))
+        return Record(
+            (
+                ("name", self.name),
+                ("state", self.state),
+                ("pid", self.pid),
+                ("started", self.started),
+                ("start-time", self.start_time),
+                ("boot-id", self.spawner.boot_id),
+                ("exit", self.exit),
+                ("exit-code", self.exit_code),
+                ("exit-signal", self.exit_signal),
+                ("restarts", self.restarts),
+                ("cgroup", self.group.folders[0] if self.group and self.group.folders else ""),
+                ("killed", int(self.killed)),
+                *(("warning", text) for text in self.warnings),
+            )
+        )
 
     def save(self) -> None:
         """Write the run state and tell who watches."""
         record = self.report()
-        record.add("group", os.path.basename(self.group.folders[0]) if self.group and self.group.folders else "")
+        record.add(
+            "group", os.path.basename(self.group.folders[0]) if self.group and self.group.folders else ""
+        )
         record.add("private", int(self.private))
         record.add("tries", self.tries)
         for key, value in self.request.fields:
@@ -190,7 +194,11 @@ class Instance:
             self.spawner.loop.add(cell.channel.fileno(), self._channel_ready)
         except (OSError, NspawnError) as error:
             self._abandon()
-            failure = error if isinstance(error, NspawnError) else NspawnError(f"{self.name} could not be started", str(error))
+            failure = (
+                error
+                if isinstance(error, NspawnError)
+                else NspawnError(f"{self.name} could not be started", str(error))
+            )
             raise failure from error
 
     def _abandon(self) -> None:
@@ -358,7 +366,9 @@ class Instance:
             return "poweroff", False, False
         if self.group is not None and self.group.out_of_memory_kills():
             return "out of memory", False, True
-        names = {int(getattr(_signal, name)): name for name in dir(_signal) if name[:3] == "SIG" and name[3] != "_"}
+        names = {
+            int(getattr(_signal, name)): name for name in dir(_signal) if name[:3] == "SIG" and name[3] != "_"
+        }
         return f"signal {names.get(-code, -code)}", False, True
 
     def _restart_after(self, seconds: float) -> None:

@@ -58,7 +58,8 @@ def _lock(layout: Layout) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise Conflict(
-            f"a spawner runs already for {layout.root}", hint="Use it: nspawn list. Or end it first: nspawn shutdown."
+            f"a spawner runs already for {layout.root}",
+            hint="Use it: nspawn list. Or end it first: nspawn shutdown.",
         ) from None
     return descriptor
 
@@ -112,7 +113,8 @@ class Keeper:
         gc.freeze()
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
-        status = self._start(poll)
+        self._start(poll)
+        status: int | None = None
         while status is None:
             timeout = None
             if not self.spawner:
@@ -125,7 +127,7 @@ class Keeper:
                 else:
                     self._message(poll)
             if not self.spawner and status is None and time.monotonic() >= self.started + self.wait:
-                status = self._start(poll)
+                self._start(poll)
         return status
 
     def _start(self, poll: select.poll) -> None:

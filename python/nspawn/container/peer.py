@@ -129,9 +129,11 @@ class Peer:
                 self._request(Record.decode(data), descriptors)
         except NspawnError as error:
             self.reply(error_record(error))
-        except Exception as error:  # a defect in one request must not take the spawner down
+        except Exception as error:  # noqa: BLE001 - a defect in one request must not take the spawner down
             self._spawner.log(f"a request failed: {type(error).__name__}: {error}")
-            self.reply(error_record(NspawnError("the spawner could not do that", f"{type(error).__name__}: {error}")))
+            self.reply(
+                error_record(NspawnError("the spawner could not do that", f"{type(error).__name__}: {error}"))
+            )
         finally:
             unix.close_all(descriptors)
 
@@ -139,20 +141,25 @@ class Peer:
         operation = record.text("op")
         call = _OPERATIONS.get(operation)
         if call is None:
-            raise UsageError(f"the spawner knows no operation {operation!r}", hint="Is it of another version? Restart it: nspawn shutdown.")
+            raise UsageError(
+                f"the spawner knows no operation {operation!r}",
+                hint="Is it of another version? Restart it: nspawn shutdown.",
+            )
         call(self, record, descriptors)
 
     # Operations
 
     def _ping(self, _record: Record, _descriptors: list[int]) -> None:
-        answer = Record((
-            ("ok", 1),
-            ("pid", os.getpid()),
-            ("keeper", os.getppid()),
-            ("version", __version__),
-            ("web", self._spawner.web.pid),
-            ("boot-id", self._spawner.boot_id),
-        ))
+        answer = Record(
+            (
+                ("ok", 1),
+                ("pid", os.getpid()),
+                ("keeper", os.getppid()),
+                ("version", __version__),
+                ("web", self._spawner.web.pid),
+                ("boot-id", self._spawner.boot_id),
+            )
+        )
         for text in self._spawner.refused:
             answer.add("refused", text)
         self.reply(answer)
@@ -225,7 +232,10 @@ class Peer:
         self.run = cell
         cell.run(spec, descriptors, session=True, dies_with_parent=True)
         cell.channel.setblocking(False)
-        self._spawner.loop.add(cell.channel.fileno(), lambda _events: self._run_told(cell))
+        self._spawner.loop.add(cell.channel.fileno(), lambda _events: self._run_ready(cell))
+
+    def _run_ready(self, cell: Cell) -> None:
+        self._run_told(cell)
 
     def _run_told(self, cell: Cell) -> bool:
         """A warning, an error, or the end of the cell's channel; False when it is closed."""
@@ -266,7 +276,11 @@ class Peer:
         """Answer with the ring's files as they are now, then send what comes."""
         instance = self._spawner.find(record.text("name"))
         if instance.console is None:
-            raise Conflict(f"{instance.name} has no console now", f"it is {instance.state}", f"Start it: nspawn start {instance.name}.")
+            raise Conflict(
+                f"{instance.name} has no console now",
+                f"it is {instance.state}",
+                f"Start it: nspawn start {instance.name}.",
+            )
         self._detach()
         logs = log_files(self._spawner.layout.console_log(instance.name))
         try:

@@ -76,7 +76,7 @@ def execute(argv: Sequence[str], environment: dict[str, str]) -> None:
     for folder in folders:
         path = f"{folder}/{command}" if folder else command
         try:
-            os.execve(path, argv, environment)
+            os.execve(path, list(argv), environment)  # noqa: S606 - there is no shell to start
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR) or os.path.lexists(path):
                 refused = error
@@ -84,12 +84,17 @@ def execute(argv: Sequence[str], environment: dict[str, str]) -> None:
                     break
     if refused is None:
         raise NspawnError(
-            f"there is no command {command!r} in the container", hint="Look at its PATH, or give a path.", status=127
+            f"there is no command {command!r} in the container",
+            hint="Look at its PATH, or give a path.",
+            status=127,
         )
     why = refused.strerror or ""
     hint = "Is it executable for this user?"
     if refused.errno == errno.ENOENT:
-        why, hint = "the interpreter or loader that it names is not there", "See its first line, or install its libc."
+        why, hint = (
+            "the interpreter or loader that it names is not there",
+            "See its first line, or install its libc.",
+        )
     elif refused.errno == errno.ENOEXEC:
         hint = f"It may be built for another machine than {os.uname().machine}."
     raise NspawnError(f"cannot execute {command!r}", why, hint, status=126)

@@ -14,7 +14,6 @@ import time
 
 from nspawn.container import cell as cells
 from nspawn.container import state
-from nspawn.container.cell import Cell
 from nspawn.container.host import Host
 from nspawn.container.instance import Instance
 from nspawn.container.loop import Loop
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
 
+    from nspawn.container.cell import Cell
     from nspawn.layout import Layout
 else:
     import _signal
@@ -171,7 +171,12 @@ class Spawner:
         if self._keeper is not None:
             ambient.append(self._keeper.fileno())
         ambient += [peer.end.fileno() for peer in self.peers]
-        ambient += [number for i in self.instances.values() if i.console for number in (i.console.master, i.console.slave)]
+        ambient += [
+            number
+            for i in self.instances.values()
+            if i.console
+            for number in (i.console.master, i.console.slave)
+        ]
         return cells.make(self.host, network, name=name, memory=True, ambient=ambient)
 
     def _prepare(self) -> None:
@@ -346,10 +351,9 @@ class Spawner:
 
     def _accept(self, _events: int) -> None:
         try:
-            descriptor, _address = self.control._accept()
+            end = unix.accept(self.control)
         except OSError:
             return
-        end = unix.Socket(fileno=descriptor)
         _pid, uid = unix.peer(end)
         if uid != 0:
             end.close()

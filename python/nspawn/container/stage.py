@@ -60,7 +60,7 @@ def _mount(step: Operation) -> None:
 
 
 def parse_options(options: str) -> tuple[int, str]:
-    """fstab's options as the flags and the data of mount(2)."""
+    """Fstab's options as the flags and the data of mount(2)."""
     flags, data = 0, []
     for option in options.split(","):
         flag = _FLAGS.get(option)
@@ -149,7 +149,8 @@ def open_rootfs(path: str) -> int:
         ) from None
     except NotADirectoryError:
         raise NspawnError(
-            f"{path!r} is not a folder", hint="A rootfs is a folder; to use an archive: nspawn create NAME --tar FILE."
+            f"{path!r} is not a folder",
+            hint="A rootfs is a folder; to use an archive: nspawn create NAME --tar FILE.",
         ) from None
     except OSError as error:
         raise NspawnError(f"cannot open the rootfs {path!r}", error.strerror or "") from error
@@ -158,7 +159,9 @@ def open_rootfs(path: str) -> int:
 def refuse_own_root(rootfs: int) -> None:
     """The host's own root is no rootfs: its /etc/hostname would be written."""
     if os.path.samestat(os.fstat(rootfs), os.stat("/")):
-        raise NspawnError("the host's own root cannot be a rootfs", hint="Give a folder that holds another system.")
+        raise NspawnError(
+            "the host's own root cannot be a rootfs", hint="Give a folder that holds another system."
+        )
 
 
 def mount_root(stage: str, rootfs: int, *, ephemeral: bool) -> None:
@@ -223,7 +226,9 @@ def _mount_point(name: str) -> None:
             os.mkdir(f"/{name}", 0o755)
         except OSError as error:
             raise NspawnError(
-                f"the rootfs has no /{name}", f"and it cannot be made: {error.strerror}", f"Make the folder {name} in it."
+                f"the rootfs has no /{name}",
+                f"and it cannot be made: {error.strerror}",
+                f"Make the folder {name} in it.",
             ) from error
         return
     if not stat.S_ISDIR(mode):
@@ -258,7 +263,9 @@ def open_sources(binds: Iterable[Bind], warn: Warn) -> list[Source]:
         except OSError as error:
             if not bind.optional:
                 raise NspawnError(
-                    f"cannot bind {bind.source!r}", error.strerror or "", "Make it on the host first, or leave the bind away."
+                    f"cannot bind {bind.source!r}",
+                    error.strerror or "",
+                    "Make it on the host first, or leave the bind away.",
                 ) from error
             warn(f"skipped: the bind {bind} ({error.strerror})")
     return found

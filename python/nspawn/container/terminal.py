@@ -10,12 +10,11 @@ import signal
 import struct
 import termios
 import tty
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-from contextlib import contextmanager
 
 _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431

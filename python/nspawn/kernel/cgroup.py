@@ -186,7 +186,8 @@ class Group:
     def remove(self) -> bool:
         """Remove the folders, deepest first; False when a process is still inside."""
         self.close()
-        return all([_remove_tree(folder) for folder in self.folders])
+        removed = [_remove_tree(folder) for folder in self.folders]  # each is tried
+        return all(removed)
 
     def end(self) -> bool:
         """Kill what is left and remove the folders; waits for the dying, one second at most."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-# mount(2)
+# Flags of mount(2).
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -23,7 +23,7 @@ MS_SHARED = 1 << 20
 MS_STRICTATIME = 1 << 24
 MNT_DETACH = 2
 
-# clone(2), unshare(2), setns(2)
+# Flags that clone(2), unshare(2) and setns(2) share.
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000

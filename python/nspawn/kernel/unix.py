@@ -12,6 +12,7 @@ import struct
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
 #: Largest message; the kernel's default send buffer (212,992 bytes) holds it.
 LARGEST = 160 * 1024
@@ -25,7 +26,7 @@ class Socket(_socket.socket):
 
     __slots__ = ()
 
-    def __enter__(self) -> Socket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -70,6 +71,13 @@ def listen(path: str) -> Socket:
         end.close()
         raise
     return end
+
+
+def accept(end: Socket) -> Socket:
+    """The next connection of a listening socket."""
+    descriptor: int
+    descriptor, _address = end._accept()  # type: ignore[attr-defined]  # as `socket` itself does it
+    return Socket(fileno=descriptor)
 
 
 class _Reachable:

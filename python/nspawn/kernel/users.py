@@ -38,12 +38,16 @@ def find(text: str, etc: str = "/etc") -> User:
     elif name.isdecimal():
         uid, gid, home, login = _number(name), 0, "/", ""
     else:
-        raise NspawnError(f"there is no user {name!r} in the container", hint="See its /etc/passwd, or give a number.")
+        raise NspawnError(
+            f"there is no user {name!r} in the container", hint="See its /etc/passwd, or give a number."
+        )
     groups = _table(f"{etc}/group", 4)
     if colon:
         row = next((row for row in groups if row[0] == group), None)
         if row is None and not group.isdecimal():
-            raise NspawnError(f"there is no group {group!r} in the container", hint="See its /etc/group, or give a number.")
+            raise NspawnError(
+                f"there is no group {group!r} in the container", hint="See its /etc/group, or give a number."
+            )
         return User(uid, _number(row[2] if row else group), [], home)
     extra = [_number(row[2]) for row in groups if login and login in row[3].split(",")]
     return User(uid, gid, extra, home if home.startswith("/") else "/")

@@ -31,7 +31,11 @@ MASKED = (
 #: /proc/sys is the host's: a container's systemd-sysctl would tune the phone (facts: quirks, Mounts).
 READ_ONLY = ("proc/bus", "proc/fs", "proc/irq", "proc/sysrq-trigger", "proc/sys")
 #: Writable again inside it, by the namespace that makes it the container's own.
-OWN_SYSCTL = (("uts", "proc/sys/kernel/hostname"), ("uts", "proc/sys/kernel/domainname"), ("net", "proc/sys/net"))
+OWN_SYSCTL = (
+    ("uts", "proc/sys/kernel/hostname"),
+    ("uts", "proc/sys/kernel/domainname"),
+    ("net", "proc/sys/net"),
+)
 
 #: Path below dev, mode, major, minor.
 NODES = (
@@ -135,7 +139,9 @@ def assembly(
         _mount("sys", "sysfs", "ro,nosuid,nodev,noexec", optional=True, option="SYSFS"),
     )
     if cgroup == 2:
-        steps.append(_mount("sys/fs/cgroup", "cgroup2", "nosuid,nodev,noexec", optional=True, option="CGROUPS"))
+        steps.append(
+            _mount("sys/fs/cgroup", "cgroup2", "nosuid,nodev,noexec", optional=True, option="CGROUPS")
+        )
     elif cgroup == 1:
         steps.append(_mount("sys/fs/cgroup", "tmpfs", "nosuid,nodev,noexec,mode=755", optional=True))
         for folder, option in controllers:
@@ -156,17 +162,13 @@ def assembly(
         steps.append(
             _mount("dev/mqueue", "mqueue", "nosuid,nodev,noexec", optional=True, option="POSIX_MQUEUE")
         )
-    steps.append(
-        _mount("dev/pts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5")
-    )
+    steps.append(_mount("dev/pts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"))
     steps += [Operation("node", f"dev/{name}", numbers=(mode, *device)) for name, mode, *device in NODES]
     steps += [Operation("link", f"dev/{name}", source=text) for name, text in LINKS]
     if android:
         # Android lets nobody but its own groups send pings; per network namespace (facts: quirks).
         steps.append(
-            Operation(
-                "write", "proc/sys/net/ipv4/ping_group_range", source="0 2147483647", optional=True
-            )
+            Operation("write", "proc/sys/net/ipv4/ping_group_range", source="0 2147483647", optional=True)
         )
     steps += [Operation("mask", path) for path in MASKED]
     steps += [Operation("readonly", path) for path in READ_ONLY]
@@ -183,7 +185,5 @@ def _folder(path: str) -> Operation:
     return Operation("folder", path, numbers=(0o755,))
 
 
-def _mount(
-    target: str, kind: str, options: str, *, optional: bool = False, option: str = ""
-) -> Operation:
+def _mount(target: str, kind: str, options: str, *, optional: bool = False, option: str = "") -> Operation:
     return Operation("mount", target, kind=kind, options=options, optional=optional, option=option)

@@ -65,7 +65,7 @@ class Record:
         """Damaged when the field is there and is no number."""
         return float(self._number(key, default, float))
 
-    def _number(self, key: str, default: float, kind: type[int] | type[float]) -> float:
+    def _number(self, key: str, default: float, kind: type[int | float]) -> float:
         value = self.get(key)
         if value is None:
             return default

@@ -14,7 +14,14 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Tried in this order when no command is given.
 SHELLS = ("/bin/bash", "/bin/sh")
 #: Tried in this order for `--boot`.
-INITS = ("/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/bin/init", "/init")
+INITS = (
+    "/sbin/init",
+    "/usr/sbin/init",
+    "/lib/systemd/systemd",
+    "/usr/lib/systemd/systemd",
+    "/bin/init",
+    "/init",
+)
 #: "host": the host's network; "none": a namespace of its own with only loopback.
 NETWORKS = ("host", "none")
 
@@ -40,11 +47,15 @@ class Bind:
         parts = text.split(":")
         mode = parts.pop() if len(parts) == 3 else "rw"
         if len(parts) != 2 or mode not in ("ro", "rw"):
-            raise UsageError(f"{text!r} is not a bind", hint="Write SRC:DST or SRC:DST:ro; paths hold no ':'.")
+            raise UsageError(
+                f"{text!r} is not a bind", hint="Write SRC:DST or SRC:DST:ro; paths hold no ':'."
+            )
         source, target = parts
         for path in parts:
             if not path.startswith("/") or "\0" in path:
-                raise UsageError(f"the bind {text!r} needs absolute paths", f"{path!r} does not begin with '/'")
+                raise UsageError(
+                    f"the bind {text!r} needs absolute paths", f"{path!r} does not begin with '/'"
+                )
         return cls(source, parse_target(target), read_only=mode == "ro")
 
     def __str__(self) -> str:
@@ -118,17 +129,19 @@ class RunSpec:
         return given
 
     def to_record(self) -> Record:
-        record = Record((
-            ("rootfs", self.rootfs),
-            ("hostname", self.hostname),
-            ("user", self.user),
-            ("workdir", self.workdir),
-            ("read-only", int(self.read_only)),
-            ("ephemeral", int(self.ephemeral)),
-            ("boot", int(self.boot)),
-            ("network", self.network),
-            ("term", self.term),
-        ))
+        record = Record(
+            (
+                ("rootfs", self.rootfs),
+                ("hostname", self.hostname),
+                ("user", self.user),
+                ("workdir", self.workdir),
+                ("read-only", int(self.read_only)),
+                ("ephemeral", int(self.ephemeral)),
+                ("boot", int(self.boot)),
+                ("network", self.network),
+                ("term", self.term),
+            )
+        )
         for argument in self.argv:
             record.add("arg", argument)
         for name, value in self.env.items():
@@ -177,7 +190,14 @@ class RunSpec:
 def parse_env(text: str) -> tuple[str, str]:
     """`K=V` as `--env` takes it, or UsageError.  The value may be empty and may hold anything but NUL."""
     name, equals, value = text.partition("=")
-    if not equals or not name or "\0" in text or name[0].isdigit() or not name.replace("_", "a").isalnum() or not name.isascii():
+    if (
+        not equals
+        or not name
+        or "\0" in text
+        or name[0].isdigit()
+        or not name.replace("_", "a").isalnum()
+        or not name.isascii()
+    ):
         raise UsageError(
             f"{text[:80]!r} is not an environment variable",
             hint="Write NAME=VALUE; a name is letters, digits and '_', not beginning with a digit.",
