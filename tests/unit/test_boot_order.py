@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nspawn.model.boot import Plan, plan
 from nspawn.model.settings import Autostart
 

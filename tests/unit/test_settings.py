@@ -5,11 +5,12 @@ import tomllib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nspawn.errors import UsageError
 from nspawn.model import kinds, settings, toml
 from nspawn.model.settings import Autostart, Limits, Network, NewerVersion, Restart, Settings
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=30)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 NAME = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,20}", fullmatch=True)
 LINE = TEXT.filter(str.isprintable)
 SECONDS = st.floats(0, kinds.LONGEST_SECONDS)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nspawn.model.settings import Autostart
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nspawn.model.settings import Autostart
 
 
 @dataclass(frozen=True, kw_only=True)

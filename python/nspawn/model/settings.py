@@ -30,7 +30,8 @@ class NewerVersion(UsageError):
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """mode: "host" or "none"; pin: uplinks by preference; on_down: "block" or "fallback";
-    ports: `HOST:CONTAINER/tcp|udp`."""
+    ports: `HOST:CONTAINER/tcp|udp`.
+    """
 
     mode: str = "host"
     pin: tuple[str, ...] = ()
