@@ -1,4 +1,4 @@
-"""`system/bin/nspawn` starts this with `python -I -S`: nothing but the standard library is on sys.path."""
+"""`system/bin/nspawn` starts this with `python -I -S`: only the standard library is on sys.path."""
 
 import sys
 
