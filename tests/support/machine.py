@@ -1,0 +1,155 @@
+"""What a test could leave on the machine, before and after.
+
+Other programs use the same machine.  A mount or a process counts when it belongs to the tests' own
+folder; a cgroup when its name has "nspawn" in it and it holds no process of somebody else;
+interfaces and named network namespaces all count.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from tests.support import processes
+from tests.support.command import run
+
+#: Set for every program the tests start, to recognise what is left of it.
+MARK = "NSPAWN_TEST_SESSION"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """One look at the machine, as sets of lines a person can read."""
+
+    mounts: frozenset[str]
+    processes: frozenset[str]
+    cgroups: frozenset[str]
+    interfaces: frozenset[str]
+    network_namespaces: frozenset[str]
+
+    def added_since(self, before: Machine) -> list[str]:
+        """What is there now and was not then."""
+        return [
+            f"{field.name}: {line}"
+            for field in fields(self)
+            for line in sorted(getattr(self, field.name) - getattr(before, field.name))
+        ]
+
+
+def look(base: Path) -> Machine:
+    """See the machine now.  base: the folder below which the tests keep everything."""
+    return Machine(
+        mounts=frozenset(line for _, line in _mounts(base)),
+        processes=frozenset(_describe(pid) for pid in _own_processes(base)),
+        cgroups=frozenset(str(path) for path in _idle_cgroups(base)),
+        interfaces=frozenset(os.listdir("/sys/class/net")),
+        network_namespaces=frozenset(os.listdir("/run/netns") if os.path.isdir("/run/netns") else ()),
+    )
+
+
+def leaks(before: Machine, base: Path, seconds: float = 5.0) -> list[str]:
+    """What was added, after at most `seconds` for the kernel to finish its own cleaning."""
+    found: list[str] = []
+
+    def clean() -> bool:
+        found[:] = look(base).added_since(before)
+        return not found
+
+    processes.wait_until(clean, seconds, step=0.1)
+    return found
+
+
+def tidy(before: Machine, base: Path) -> None:
+    """Take away what tests left, so that one failure does not spoil the next test."""
+    for pid in _own_processes(base):
+        if _describe(pid) not in before.processes:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            processes.gone(pid, 2)
+    for target, line in reversed(_mounts(base)):
+        if line not in before.mounts:
+            run(["umount", "-l", target])
+    for path in sorted(_idle_cgroups(base), key=lambda path: -len(path.parts)):
+        if str(path) not in before.cgroups:
+            try:
+                path.rmdir()
+            except OSError:
+                pass
+
+
+def unescape(text: str) -> str:
+    r"""A field of mountinfo, where blank, tab, newline and backslash are written \040 and so on."""
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def _mounts(base: Path) -> list[tuple[str, str]]:
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        words = line.split(" ")
+        if str(base) in line or "nspawn" in line:
+            dash = words.index("-")
+            target = unescape(words[4])
+            found.append((target, f"{target} {words[dash + 1]} {words[dash + 2]}"))
+    return found
+
+
+def _own_processes(base: Path) -> list[int]:
+    """Marked by environment, or working below the tests' folder in another mount namespace."""
+    ours = processes.namespace("self", "mnt")
+    me = os.getpid()
+    found = []
+    for pid in processes.all_processes():
+        if pid == me or not processes.alive(pid):
+            continue
+        folder = Path("/proc") / str(pid)
+        try:
+            if f"{MARK}={base}".encode() in (folder / "environ").read_bytes() or (
+                processes.namespace(pid, "mnt") not in ("", ours)
+                and str(base).encode() in (folder / "mountinfo").read_bytes()
+            ):
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def _describe(pid: int) -> str:
+    words = " ".join(processes.command_line(pid))[:200]
+    return f"{pid} since {processes.start_time(pid)}: {words}"
+
+
+def _hierarchies() -> list[Path]:
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        if right.split(" ")[0] in ("cgroup", "cgroup2"):
+            found.append(Path(unescape(left.split(" ")[4])))
+    return found
+
+
+def _idle_cgroups(base: Path) -> list[Path]:
+    """Cgroups of the program that hold nothing, or processes of these tests."""
+    own = set(_own_processes(base))
+    found = []
+    for top in _hierarchies():
+        for folder, _, _ in os.walk(top):
+            path = Path(folder)
+            if "nspawn" not in str(path.relative_to(top)):
+                continue
+            members: set[int] = set()
+            for inner, _, files in os.walk(path):
+                if "cgroup.procs" in files:
+                    try:
+                        text = (Path(inner) / "cgroup.procs").read_text()
+                    except OSError:
+                        continue
+                    members |= {int(word) for word in text.split()}
+            if members <= own:
+                found.append(path)
+    return found
