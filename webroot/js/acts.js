@@ -1,0 +1,30 @@
+/** What can be done with a container, and what is said when it is done. */
+import { actOn, changeContainer, deleteContainer } from "./api.js";
+import { forget, learn } from "./live.js";
+import { said } from "./parts/toasts.js";
+
+const DONE = { start: "started", stop: "stopped", restart: "restarted", kill: "ended" };
+
+/**
+ * @param {string} name
+ * @param {"start" | "stop" | "restart" | "kill"} verb
+ */
+export async function act(name, verb) {
+  learn(await actOn(name, verb));
+  said(`${name} ${DONE[verb]}`);
+}
+
+/**
+ * @param {string} name
+ * @param {boolean} on
+ */
+export async function setAutostart(name, on) {
+  learn(await changeContainer(name, { "autostart.enabled": on }));
+}
+
+/** @param {string} name */
+export async function remove(name) {
+  await deleteContainer(name);
+  forget(name);
+  said(`${name} deleted`);
+}

@@ -1,0 +1,85 @@
+/** One function for each endpoint of the server (docs/openapi.yaml). */
+import { parseContainer, parseJob } from "./model.js";
+import { Shape } from "./shape.js";
+import { send, upload } from "./transport.js";
+
+/** @typedef {import("./model.js").Container} Container */
+/** @typedef {import("./model.js").Job} Job */
+/** @typedef {{ kind: "builtin" } | { kind: "folder" | "tarball", path: string }} Source */
+
+const BASE = "/api/v1";
+
+/** @param {string} name */
+const at = (name) => `${BASE}/containers/${encodeURIComponent(name)}`;
+
+/**
+ * @param {{ token: string } | { code: string }} proof
+ * @returns {Promise<string>} the session
+ */
+export async function login(proof) {
+  return new Shape(await send("POST", `${BASE}/login`, { body: proof }), "login").text("session");
+}
+
+/** @returns {Promise<Container[]>} */
+export async function listContainers() {
+  return new Shape(await send("GET", `${BASE}/containers`), "answer").list("containers", parseContainer);
+}
+
+/**
+ * @param {string} name
+ * @param {Source} source
+ * @param {boolean} start whether it is started when it is complete
+ * @returns {Promise<Job>}
+ */
+export async function createContainer(name, source, start) {
+  return parseJob(await send("POST", `${BASE}/containers`, { body: { name, source, start } }));
+}
+
+/**
+ * @param {string} name
+ * @param {Blob} file
+ * @param {boolean} start
+ * @param {{ onProgress: (sent: number) => void, signal: AbortSignal }} options
+ * @returns {Promise<Job>}
+ */
+export async function uploadContainer(name, file, start, options) {
+  return parseJob(await upload(`${at(name)}/upload?start=${start ? 1 : 0}`, file, options));
+}
+
+/**
+ * @param {string} name
+ * @param {"start" | "stop" | "restart" | "kill"} verb
+ * @returns {Promise<Container>}
+ */
+export async function actOn(name, verb) {
+  return parseContainer(await send("POST", `${at(name)}/${verb}`));
+}
+
+/**
+ * @param {string} name
+ * @param {Record<string, string | number | boolean>} changes settings by dotted key
+ * @returns {Promise<Container>}
+ */
+export async function changeContainer(name, changes) {
+  return parseContainer(await send("PATCH", at(name), { body: changes }));
+}
+
+/** @param {string} name */
+export async function deleteContainer(name) {
+  await send("DELETE", at(name));
+}
+
+/** @returns {Promise<Job[]>} */
+export async function listJobs() {
+  return new Shape(await send("GET", `${BASE}/jobs`), "answer").list("jobs", parseJob);
+}
+
+/** @param {string} id */
+export async function cancelJob(id) {
+  return parseJob(await send("DELETE", `${BASE}/jobs/${encodeURIComponent(id)}`));
+}
+
+/** @returns {Promise<Shape>} the report on the machine; its page reads it */
+export async function hostReport() {
+  return new Shape(await send("GET", `${BASE}/host`), "host");
+}

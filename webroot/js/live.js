@@ -1,0 +1,166 @@
+/** The state that all pages share, kept true by the event stream. */
+import { listContainers, listJobs } from "./api.js";
+import { useEffect, useState } from "./html.js";
+import { parseContainer, parseJob } from "./model.js";
+import { asProblem } from "./problem.js";
+import { Shape } from "./shape.js";
+import { EventLine } from "./transport.js";
+
+/** @typedef {import("./model.js").Container} Container */
+/** @typedef {import("./model.js").Job} Job */
+/** @typedef {import("./problem.js").Problem} Problem */
+/**
+ * @typedef {object} Live
+ * @property {"connecting" | "live" | "lost"} link
+ * @property {Problem | null} problem why nothing could be loaded
+ * @property {ReadonlyMap<string, Container> | null} containers null before the first answer
+ * @property {ReadonlyMap<string, Job>} jobs
+ */
+/** @typedef {{ text: string, start: boolean, problem: string }} ConsolePiece */
+
+/** Milliseconds that a hidden tab keeps its stream: the server may sleep when nobody looks. */
+const HIDDEN = 15_000;
+
+/** @type {Live} */
+let state = { link: "connecting", problem: null, containers: null, jobs: new Map() };
+/** @type {Set<() => void>} */
+const listeners = new Set();
+/** @type {EventLine | null} */
+let line = null;
+/** @type {{ name: string, onPiece: (piece: ConsolePiece) => void } | null} */
+let watched = null;
+let version = 0;
+
+/** @param {Partial<Live>} change */
+function set(change) {
+  state = { ...state, ...change };
+  for (const listener of listeners) listener();
+}
+
+/** @returns {Live} the present state; the component is drawn again when it changes */
+export function useLive() {
+  const [, redraw] = useState(0);
+  useEffect(() => {
+    const changed = () => redraw((/** @type {number} */ count) => count + 1);
+    listeners.add(changed);
+    return () => {
+      listeners.delete(changed);
+    };
+  }, []);
+  return state;
+}
+
+/** @param {Container} container an answer that is newer than what is known */
+export function learn(container) {
+  version += 1;
+  set({ containers: new Map(state.containers ?? []).set(container.name, container) });
+}
+
+/** @param {string} name */
+export function forget(name) {
+  version += 1;
+  const containers = new Map(state.containers ?? []);
+  containers.delete(name);
+  set({ containers });
+}
+
+/** @param {Job} job */
+export function learnJob(job) {
+  version += 1;
+  const known = state.jobs.get(job.id);
+  if (known && known.state !== "running" && job.state === "running") return;
+  set({ jobs: new Map(state.jobs).set(job.id, job) });
+}
+
+/** Load everything; again when something changed meanwhile. */
+export async function reload() {
+  try {
+    for (let tries = 0; tries < 3; tries += 1) {
+      const before = version;
+      const [containers, jobs] = await Promise.all([listContainers(), listJobs()]);
+      set({
+        problem: null,
+        containers: new Map(containers.map((each) => [each.name, each])),
+        jobs: new Map(jobs.map((each) => [each.id, each])),
+      });
+      if (before === version) return;
+    }
+  } catch (error) {
+    set({ problem: asProblem(error) });
+  }
+}
+
+/**
+ * @param {string} event
+ * @param {unknown} data
+ */
+function onEvent(event, data) {
+  if (event === "hello" || event === "reset" || event === "damaged") reload();
+  else if (event === "container") learn(parseContainer(data));
+  else if (event === "removed") forget(new Shape(data, "event").text("name"));
+  else if (event === "job") learnJob(parseJob(data));
+  else if (event === "log") {
+    const shape = new Shape(data, "log");
+    if (watched?.name !== shape.text("name")) return;
+    const problem = shape.maybe("error")?.text("what") ?? "";
+    watched.onPiece({ text: shape.text("text"), start: shape.flag("start", false), problem });
+  }
+}
+
+/** Open the stream with what is watched now. */
+function connect() {
+  line?.close();
+  const query = watched ? `?log=${encodeURIComponent(watched.name)}` : "";
+  line = new EventLine(`/api/v1/events${query}`, onEvent, (link, problem) => {
+    set({ link, problem: link === "lost" && !state.containers ? (problem ?? null) : state.problem });
+  });
+  line.open();
+}
+
+/**
+ * Watch a container's console as well.
+ * @param {string} name
+ * @param {(piece: ConsolePiece) => void} onPiece
+ * @returns {() => void} ends it
+ */
+export function watchConsole(name, onPiece) {
+  const mine = { name, onPiece };
+  watched = mine;
+  if (line) connect();
+  return () => {
+    if (watched !== mine) return;
+    watched = null;
+    // The next page may want another console: one reconnection is enough for both.
+    queueMicrotask(() => {
+      if (line && !watched) connect();
+    });
+  };
+}
+
+/**
+ * Keep the state true while the page is seen.
+ * @returns {() => void} ends it
+ */
+export function stayLive() {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let hiding;
+  const seen = () => {
+    clearTimeout(hiding);
+    if (!document.hidden && !line) connect();
+    if (document.hidden) {
+      hiding = setTimeout(() => {
+        line?.close();
+        line = null;
+      }, HIDDEN);
+    }
+  };
+  document.addEventListener("visibilitychange", seen);
+  seen();
+  return () => {
+    clearTimeout(hiding);
+    document.removeEventListener("visibilitychange", seen);
+    line?.close();
+    line = null;
+    set({ link: "connecting", problem: null, containers: null, jobs: new Map() });
+  };
+}

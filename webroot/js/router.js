@@ -1,0 +1,46 @@
+/** Which page is shown: `#/`, `#/containers/NAME`, `#/new`, `#/host`. */
+import { useEffect, useState } from "./html.js";
+
+/**
+ * @typedef {{ page: "containers" | "new" | "host" | "missing" }
+ *   | { page: "container", name: string }} Route
+ */
+
+/**
+ * @param {string} hash such as `#/containers/web`
+ * @returns {Route}
+ */
+export function parseRoute(hash) {
+  const parts = hash.replace(/^#/, "").split("/").filter(Boolean);
+  if (parts.length === 0) return { page: "containers" };
+  if (parts.length === 1 && (parts[0] === "new" || parts[0] === "host")) return { page: parts[0] };
+  if (parts.length === 2 && parts[0] === "containers" && parts[1]) {
+    try {
+      return { page: "container", name: decodeURIComponent(parts[1]) };
+    } catch {
+      return { page: "missing" };
+    }
+  }
+  return { page: "missing" };
+}
+
+/** @param {string} name */
+export function containerLink(name) {
+  return `#/containers/${encodeURIComponent(name)}`;
+}
+
+/** @param {string} hash */
+export function go(hash) {
+  location.hash = hash;
+}
+
+/** @returns {Route} the present one; the component is drawn again when it changes */
+export function useRoute() {
+  const [route, setRoute] = useState(() => parseRoute(location.hash));
+  useEffect(() => {
+    const changed = () => setRoute(parseRoute(location.hash));
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  return route;
+}
