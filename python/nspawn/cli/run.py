@@ -11,7 +11,7 @@ import sys
 from nspawn.errors import NspawnError, UsageError
 from nspawn.layout import Layout
 from nspawn.model.names import host_name, parse_host_name
-from nspawn.model.runspec import Bind, RunSpec, parse_env
+from nspawn.model.runspec import Bind, RunSpec, parse_env, parse_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _spec(rest: list[str], values: dict[str, list[str]], switches: set[str], ter
             if "--hostname" in values
             else host_name(os.path.basename(rootfs))
         ),
-        user=values.get("--user", [""])[-1],
+        user=parse_user(values["--user"][-1]) if "--user" in values else "",
         workdir=workdir,
         read_only="--read-only" in switches,
         ephemeral="--ephemeral" in switches,

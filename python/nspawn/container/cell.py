@@ -91,10 +91,9 @@ class Cell:
         return True
 
 
-def make(host: Host, network: str, *, name: str, memory: bool, ambient: Sequence[int] = ()) -> Cell:
+def make(host: Host, network: str, *, name: str, memory: bool) -> Cell:
     """Clone a cell.  name: of its cgroup; memory: count its out-of-memory kills.
 
-    ambient: descriptors of ours that the child shall close at once (they would outlive us in it).
     OSError or NspawnError when it cannot be made; nothing remains then.
     """
     flags = host.flags_for(network)
@@ -117,7 +116,7 @@ def make(host: Host, network: str, *, name: str, memory: bool, ambient: Sequence
         raise
     if pid == 0:
         ours.close()
-        unix.close_all(ambient)
+        unix.close_others(theirs.fileno())
         _child(host, flags, group, theirs, born=born)
     theirs.close()
     return Cell(pid, ours, group, flags, network)
@@ -154,7 +153,10 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
 
     group.enter(tracked=born)
     if flags & libc.CLONE_NEWCGROUP:
-        libc.unshare(libc.CLONE_NEWCGROUP)
+        try:
+            libc.unshare(libc.CLONE_NEWCGROUP)
+        except OSError as error:
+            warn(f"skipped: a cgroup namespace ({error.strerror})")
     os.umask(0)
     folder = stage.assemble(host.stage, host.plan(flags), warn)
     if flags & libc.CLONE_NEWNET:
@@ -193,13 +195,16 @@ def _enter(
         binds.append(Bind(os.ttyname(0), "/dev/console"))
     sources = stage.open_sources(binds, warn)
     stage.mount_root(host.stage, rootfs, ephemeral=spec.ephemeral)
+    os.close(rootfs)
     over = stage.pivot(host.stage)
     libc.sethostname(spec.hostname)
     if not spec.read_only:
         hostname.write_files(spec.hostname, warn)
+    # Binds below the rootfs before /proc is there: until then no link in it can name our descriptors.
+    stage.bind_sources((source for source in sources if not source.moved), warn)
     stage.move_in(folder)
+    stage.bind_sources((source for source in sources if source.moved), warn)
     stage.mask_units(masked_units(spec.network))
-    stage.bind_sources(sources, warn)
     if over:
         stage.leave_host()
     os.chdir("/")

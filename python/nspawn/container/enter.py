@@ -125,11 +125,13 @@ def _child(
     status = 1
     try:
         libc.prctl(libc.PR_SET_PDEATHSIG, 9)
+        unix.close_others(channel.fileno(), root, *handles)
         _join_group(group)
         for handle in handles:
             libc.setns(handle, 0)
         os.fchdir(root)
         os.chroot(".")
+        unix.close_all([*handles, root])
         pid = os.fork()
         if pid == 0:
             _run(spec, channel, tty=tty)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-_PREFIX = "run-"
 _SI_KERNEL = 0x80
 #: Handled while the container runs; SIGCHLD tells its end.
 _SIGNALS = (
@@ -46,7 +45,7 @@ def run(spec: RunSpec, layout: Layout, environ: Mapping[str, str], warn: Callabl
     host.check(spec)
     sweep(host.hierarchy)
     terminal = os.isatty(0)
-    foreground = os.tcgetpgrp(0) if terminal else 0
+    give_back = _remember_terminal() if terminal else None
     old = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
     try:
         while True:
@@ -59,21 +58,30 @@ def run(spec: RunSpec, layout: Layout, environ: Mapping[str, str], warn: Callabl
                 return 0
             return 128 + signal if signal > 0 else -signal
     finally:
-        if terminal:
-            _take_back(foreground)
+        if give_back is not None:
+            give_back()
         _signal.pthread_sigmask(_signal.SIG_SETMASK, old)
 
 
-def _take_back(foreground: int) -> None:
-    """An ended shell leaves the terminal to its own, dead, process group; SIGTTOU is blocked by now."""
-    try:
-        os.tcsetpgrp(0, foreground)
-    except OSError:
-        pass
+def _remember_terminal() -> Callable[[], None]:
+    """What gives the terminal back as it is now; called while SIGTTOU is blocked."""
+    import termios  # only on a terminal
+
+    settings = termios.tcgetattr(0)
+    group = os.tcgetpgrp(0)
+
+    def give_back() -> None:
+        try:
+            os.tcsetpgrp(0, group)  # an ended shell has left it to its own, dead, process group
+            termios.tcsetattr(0, termios.TCSADRAIN, settings)
+        except (OSError, termios.error):
+            return  # hung up
+
+    return give_back
 
 
 def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], None]) -> int:
-    name = f"{_PREFIX}{os.getpid()}-{process.start_time(os.getpid())}"
+    name = f"{_prefix()}{os.getpid()}-{process.start_time(os.getpid())}"
     cell = cells.make(host, spec.network, name=name, memory=False)
     try:
         cell.run(spec, terminal=terminal, dies_with_parent=True)
@@ -114,11 +122,17 @@ def _wait(pid: int) -> int:
             return number
 
 
+def _prefix() -> str:
+    """Of our groups' names; with the PID namespace, for the owner's PID means nothing in another."""
+    return f"run-{os.stat('/proc/self/ns/pid').st_ino if os.path.lexists('/proc/self/ns/pid') else 0}-"
+
+
 def sweep(hierarchy: cgroup.Hierarchy) -> None:
     """End and remove the groups of foreground runs whose nspawn was killed."""
+    prefix = _prefix()
     for name in cgroup.leftovers(hierarchy):
-        if not name.startswith(_PREFIX):
+        if not name.startswith(prefix):
             continue
-        owner, _, started = name[len(_PREFIX) :].partition("-")
+        owner, _, started = name[len(prefix) :].partition("-")
         if owner.isdecimal() and process.start_time(int(owner)) != int(started or 0):
             Group(hierarchy, name).end()

@@ -50,22 +50,21 @@ class Host:
             )
         self.hierarchy = cgroup.find()
         self.controllers = cgroup.v1_controllers() if self.hierarchy.version == 1 else []
-        self._make_stage()
+        self._make_stage(layout)
 
-    def _make_stage(self) -> None:
-        if os.path.isdir(self.stage):
-            return
-        try:
-            os.makedirs(os.path.dirname(self.stage), 0o700, exist_ok=True)
-            os.mkdir(self.stage, 0o700)
-        except FileExistsError:
-            return
-        except OSError as error:
-            raise NspawnError(
-                f"cannot make {self.stage}",
-                error.strerror or "",
-                "Point NSPAWN_ROOT at a folder that root can write.",
-            ) from error
+    def _make_stage(self, layout: Layout) -> None:
+        for path in (layout.root, layout.run, layout.stage):
+            try:
+                if not os.path.isdir(path):
+                    os.makedirs(path, 0o700)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise NspawnError(
+                    f"cannot make {path}",
+                    error.strerror or "",
+                    "Point NSPAWN_ROOT at a folder that root can write.",
+                ) from error
 
     def narrow(self) -> None:
         """Drop the namespaces that the kernel shows and yet refuses.  Called when a clone was refused."""

@@ -75,6 +75,13 @@ def _replace(path: str, text: str) -> None:
         pass
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
+        try:
+            old = os.lstat(path)
+        except FileNotFoundError:
+            pass
+        else:
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
         os.write(descriptor, text.encode("utf-8", "surrogateescape"))
     finally:
         os.close(descriptor)

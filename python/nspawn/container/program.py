@@ -73,6 +73,8 @@ def execute(argv: Sequence[str], environment: dict[str, str]) -> None:
     command = argv[0]
     folders = [""] if "/" in command else environment["PATH"].split(":")
     refused: OSError | None = None
+    if not command:
+        folders = []
     for folder in folders:
         path = f"{folder}/{command}" if folder else command
         try:

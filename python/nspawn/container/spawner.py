@@ -167,17 +167,7 @@ class Spawner:
     def _make_cell(self, network: str) -> Cell:
         self._count += 1
         name = f"{self._root_id}.{os.getpid()}.{self._count}"
-        ambient = [self.control.fileno(), *self.web.listeners]
-        if self._keeper is not None:
-            ambient.append(self._keeper.fileno())
-        ambient += [peer.end.fileno() for peer in self.peers]
-        ambient += [
-            number
-            for i in self.instances.values()
-            if i.console
-            for number in (i.console.master, i.console.slave)
-        ]
-        return cells.make(self.host, network, name=name, memory=True, ambient=ambient)
+        return cells.make(self.host, network, name=name, memory=True)
 
     def _prepare(self) -> None:
         """Have a cell ready for the next start."""

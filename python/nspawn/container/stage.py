@@ -40,7 +40,7 @@ def assemble(stage: str, plan: Iterable[Operation], warn: Warn) -> int:
 
     warn gets a sentence for each optional step that failed.
     """
-    libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE)
+    _make_private()
     libc.mount("nspawn", stage, "tmpfs", libc.MS_NOSUID, "mode=0700")
     os.chdir(stage)
     for step in plan:
@@ -52,6 +52,23 @@ def assemble(stage: str, plan: Iterable[Operation], warn: Warn) -> int:
             missing = f"; the kernel may lack CONFIG_{step.option}" if step.option else ""
             warn(f"skipped: {step.describe()} ({error.strerror}{missing})")
     return os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _make_private() -> None:
+    """Cut our copy of the mounts off from the host's, so that nothing we mount shows there."""
+    try:
+        libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # A caller in a chroot whose root is no mount: nothing to cut off, unless something is shared.
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            if any(" shared:" in line.partition(" - ")[0] for line in lines):
+                raise NspawnError(
+                    "a container cannot be started from this chroot",
+                    "its root is a plain folder of a mount that is shared with the host",
+                    "Start it from outside, or bind-mount the chroot's folder on itself first.",
+                ) from error
 
 
 def _mount(step: Operation) -> None:
@@ -200,8 +217,14 @@ def pivot(stage: str) -> bool:
             raise
         libc.mount(".", "/", None, libc.MS_MOVE)
         os.chroot(".")
-        return False
-    return True
+        over = False
+    else:
+        over = True
+    try:
+        libc.umount2("/proc", libc.MNT_DETACH)  # one that was left mounted in the rootfs is not for us
+    except OSError:
+        pass
+    return over
 
 
 def leave_host() -> None:
@@ -211,8 +234,9 @@ def leave_host() -> None:
 
 
 def move_in(stage: int) -> None:
-    """Move the assembled folders from the stage's descriptor below the new root."""
+    """Move the assembled folders from the stage's descriptor below the new root; closes the descriptor."""
     os.fchdir(stage)
+    os.close(stage)
     for name in mounts.MOVED:
         _mount_point(name)
         libc.mount(name, f"/{name}", None, libc.MS_MOVE)
@@ -242,10 +266,11 @@ def _mount_point(name: str) -> None:
 class Source:
     """A path of the host that will be bound: the descriptor of its folder and the name in it."""
 
-    __slots__ = ("bind", "folder", "is_folder", "name")
+    __slots__ = ("bind", "folder", "is_folder", "moved", "name")
 
     def __init__(self, bind: Bind) -> None:
         self.bind = bind
+        self.moved = bind.target.split("/")[1] in mounts.MOVED  # it goes into a folder that is moved in
         real = os.path.realpath(bind.source)
         self.is_folder = stat.S_ISDIR(os.stat(real).st_mode)
         self.name = "." if self.is_folder else os.path.basename(real)
@@ -280,7 +305,7 @@ def bind_sources(sources: Iterable[Source], warn: Warn) -> None:
             os.fchdir(source.folder)
             libc.mount(source.name, target, None, libc.MS_BIND | libc.MS_REC)
             if source.bind.read_only:
-                libc.mount(None, target, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+                _make_read_only(target)
         except OSError as error:
             if not source.bind.optional:
                 raise NspawnError(
@@ -291,6 +316,36 @@ def bind_sources(sources: Iterable[Source], warn: Warn) -> None:
             warn(f"skipped: the bind {source.bind} ({error.strerror})")
         finally:
             os.close(source.folder)
+
+
+def _make_read_only(target: str) -> None:
+    """Make a mount and everything mounted below it read-only."""
+    try:
+        libc.mount_setattr(target, libc.MOUNT_ATTR_RDONLY)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:  # before Linux 5.12
+            raise
+        keep = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC | libc.MS_NOATIME
+        for path in _mounts_below(target):
+            flags = os.statvfs(path).f_flag & keep
+            libc.mount(None, path, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY | flags)
+
+
+def _mounts_below(target: str) -> list[str]:
+    """The target and every mount below it; needs a /proc of any PID namespace that shows us."""
+    found = [target]
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            places = [line.split(" ", 5)[4] for line in lines]
+    except OSError:
+        return found
+    for place in places:
+        path = (
+            place.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+        )
+        if path.startswith(f"{target}/"):
+            found.append(path)
+    return found
 
 
 def _make_target(target: str, *, is_folder: bool) -> None:

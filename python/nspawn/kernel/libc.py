@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 # Flags of mount(2).
 MS_RDONLY = 1
@@ -32,6 +33,10 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
+MOUNT_ATTR_RDONLY = 1
+_AT_RECURSIVE = 0x8000
+_AT_FDCWD = -100
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -42,6 +47,7 @@ SYS_CLONE = {"x86_64": 56, "aarch64": 220}.get(_MACHINE, 120 if _MACHINE.startsw
 SYS_PIDFD_SEND_SIGNAL = 424
 SYS_PIDFD_OPEN = 434
 SYS_CLONE3 = 435
+SYS_MOUNT_SETATTR = 442
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _bytes, _int, _ulong = ctypes.c_char_p, ctypes.c_int, ctypes.c_ulong
@@ -86,6 +92,15 @@ def umount2(target: str, flags: int) -> None:
     """umount2(2)."""
     if _umount2(os.fsencode(target), flags) < 0:
         raise failure(target)
+
+
+def mount_setattr(path: str, attributes: int) -> None:
+    """mount_setattr(2): set attributes on a mount and all below it; ENOSYS before Linux 5.12."""
+    arguments = struct.pack("4Q", attributes, 0, 0, 0)
+    name = _bytes(os.fsencode(path))
+    size = _ulong(len(arguments))
+    if _syscall(_ulong(SYS_MOUNT_SETATTR), _int(_AT_FDCWD), name, _int(_AT_RECURSIVE), arguments, size) < 0:
+        raise failure(path)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

@@ -176,7 +176,7 @@ class RunSpec:
             argv=_texts(record, "arg"),
             env=env,
             hostname=parse_host_name(record.text("hostname", "nspawn")),
-            user=record.text("user"),
+            user=parse_user(record.text("user")) if record.text("user") else "",
             workdir=record.text("workdir"),
             read_only=record.flag("read-only"),
             ephemeral=record.flag("ephemeral"),
@@ -203,6 +203,14 @@ def parse_env(text: str) -> tuple[str, str]:
             hint="Write NAME=VALUE; a name is letters, digits and '_', not beginning with a digit.",
         )
     return name, value
+
+
+def parse_user(text: str) -> str:
+    """`USER[:GROUP]`, names or numbers, as `--user` takes it, or UsageError."""
+    parts = text.split(":")
+    if len(parts) > 2 or not all(parts) or "\0" in text or "\n" in text:
+        raise UsageError(f"{text[:80]!r} is not a user", hint="Write NAME, UID, NAME:GROUP or UID:GID.")
+    return text
 
 
 def parse_target(path: str) -> str:
