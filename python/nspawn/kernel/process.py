@@ -33,7 +33,11 @@ def handling(pid: int, signal: int) -> str:
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                if line.startswith(("SigIgn:", "SigCgt:")) and int(line[7:], 16) >> (signal - 1) & 1:
+                # Blocked, as systemd does it, is caught too: by signalfd(2) or sigwait(3).
+                if (
+                    line.startswith(("SigBlk:", "SigIgn:", "SigCgt:"))
+                    and int(line[7:], 16) >> (signal - 1) & 1
+                ):
                     return "ignore" if line.startswith("SigIgn") else "catch"
     except OSError:
         pass

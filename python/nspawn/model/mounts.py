@@ -64,6 +64,7 @@ MASKED_UNITS = (
     "systemd-firstboot.service",
     "systemd-networkd-wait-online.service",
     "systemd-journald-audit.socket",
+    "systemd-modules-load.service",
 )
 #: With the host's network these would take the phone's interfaces away from Android.
 MASKED_NETWORK_UNITS = ("systemd-networkd.service", "systemd-networkd.socket", "NetworkManager.service")
