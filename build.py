@@ -121,13 +121,20 @@ def command_line(words: Sequence[str | Path]) -> str:
 
 
 def execute(
-    *words: str | Path, cwd: Path = HOME, env: Mapping[str, str] | None = None, show: bool = True
+    *words: str | Path,
+    cwd: Path = HOME,
+    env: Mapping[str, str] | None = None,
+    show: bool = True,
+    output: int | None = None,
 ) -> None:
-    """Run a command; raises BuildError with the line to repeat when it fails."""
+    """Run a command; raises BuildError with the line to repeat when it fails.
+
+    show: print the line. output: where its output goes (subprocess.DEVNULL), errors aside.
+    """
     if show:
         print(f"+ {command_line(words)}", flush=True)
     try:
-        status = subprocess.run([str(word) for word in words], cwd=cwd, env=env).returncode
+        status = subprocess.run([str(word) for word in words], cwd=cwd, env=env, stdout=output).returncode
     except OSError as error:
         raise BuildError(f"cannot start {words[0]}: {error.strerror}") from error
     if status:
@@ -217,7 +224,8 @@ def install_packages(names: Mapping[str, str]) -> None:
     except BuildError as error:
         # A broken third-party source must not stop us: what we need is in Debian's own.
         say(f"{error}; going on with the lists that are there")
-    execute("apt-get", "install", "-qq", "--yes", "--no-install-recommends", *names, env=env)
+    words = ("apt-get", "install", "-qq", "--yes", "--no-install-recommends", *names)
+    execute(*words, env=env, output=subprocess.DEVNULL)
 
 
 # ---- the Python environment
