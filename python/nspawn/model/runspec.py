@@ -159,14 +159,12 @@ class RunSpec:
         for text in _texts(record, "env"):
             name, value = parse_env(text)
             env[name] = value
+        parts = [_texts(record, key) for key in ("bind-source", "bind-target", "bind-mode")]
+        if len({len(part) for part in parts}) != 1:
+            raise UsageError("the binds are not whole", f"{parts!r}"[:200])
         binds = [
             Bind(source, parse_target(target), read_only=mode.startswith("ro"), optional=mode.endswith("?"))
-            for source, target, mode in zip(
-                _texts(record, "bind-source"),
-                _texts(record, "bind-target"),
-                _texts(record, "bind-mode"),
-                strict=True,
-            )
+            for source, target, mode in zip(*parts, strict=True)
         ]
         network = record.text("network", "host")
         if network not in NETWORKS:
