@@ -158,7 +158,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
         except OSError as error:
             warn(f"skipped: a cgroup namespace ({error.strerror})")
     os.umask(0)
-    folder = stage.assemble(host.stage, host.plan(flags), warn)
+    stage.assemble(host.stage, host.plan(flags), warn)
     if flags & libc.CLONE_NEWNET:
         _loopback_up()
     os.umask(0o022)
@@ -179,37 +179,27 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
         os.setsid()
         if terminal:
             program.take_terminal()
-    _enter(host, spec, folder, rootfs, terminal=terminal, warn=warn)
+    _enter(host, spec, rootfs, terminal=terminal, warn=warn)
     user = users.find(spec.user)
     program.become(spec, user)
 
 
-def _enter(
-    host: Host, spec: RunSpec, folder: int, rootfs: int, *, terminal: bool, warn: Callable[[str], None]
-) -> None:
+def _enter(host: Host, spec: RunSpec, rootfs: int, *, terminal: bool, warn: Callable[[str], None]) -> None:
     """From the stage to the container's root, everything mounted."""
     binds = list(spec.binds)
     if host.android:
         binds[:0] = android_binds(spec.network)
     if terminal:
         binds.append(Bind(os.ttyname(0), "/dev/console"))
-    sources = stage.open_sources(binds, warn)
-    stage.mount_root(host.stage, rootfs, ephemeral=spec.ephemeral)
+    root = stage.mount_root(host.stage, rootfs, ephemeral=spec.ephemeral)
     os.close(rootfs)
-    over = stage.pivot(host.stage)
+    stage.move_in(host.stage, root)
+    stage.bind_all(host.stage, root, binds, warn)
+    stage.leave_host(root)
     libc.sethostname(spec.hostname)
     if not spec.read_only:
         hostname.write_files(spec.hostname, warn)
-    # Binds below the rootfs before /proc is there: until then no link in it can name our descriptors.
-    stage.bind_sources((source for source in sources if not source.moved), warn)
-    stage.move_in(folder)
-    stage.bind_sources((source for source in sources if source.moved), warn)
     stage.mask_units(masked_units(spec.network))
-    if over:
-        stage.leave_host()
-    os.chdir("/")
-    # A shell under Termux's tsu keeps a root of its own unless it is set once more (facts: quirks).
-    os.chroot(".")
     if spec.read_only:
         libc.mount(None, "/", None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
     if spec.boot:

@@ -1,9 +1,8 @@
 """In the child: from fresh namespaces to the container's root.
 
-`assemble` works in a tmpfs over an empty folder; `enter` makes the rootfs the root first and moves the
-assembled folders in afterwards.  By then every absolute path is looked up below the rootfs, so that no
-link in it, however hostile, can lead to the host.  What is needed from the host meanwhile is reached by
-descriptors taken before.
+Until `leave_host`, the host can be reached, so nothing in the rootfs is looked up but by kernel/inroot.py,
+which follows no link; afterwards every path ends in the container by itself.  (pivot_root(".", ".") leaves
+the old root over the new one, and the kernel crosses it on `..`: in between is no safe time.)
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import stat
 
 from nspawn.errors import NspawnError
-from nspawn.kernel import libc
+from nspawn.kernel import inroot, libc
 from nspawn.model import mounts
 
 TYPE_CHECKING = False
@@ -35,8 +34,8 @@ _FLAGS = {
 }
 
 
-def assemble(stage: str, plan: Iterable[Operation], warn: Warn) -> int:
-    """Fill the stage; returns its descriptor and leaves it the working directory.
+def assemble(stage: str, plan: Iterable[Operation], warn: Warn) -> None:
+    """Fill the stage, and leave it the working directory.
 
     warn gets a sentence for each optional step that failed.
     """
@@ -51,7 +50,6 @@ def assemble(stage: str, plan: Iterable[Operation], warn: Warn) -> int:
                 raise NspawnError(f"cannot do: {step.describe()}", error.strerror or "") from error
             missing = f"; the kernel may lack CONFIG_{step.option}" if step.option else ""
             warn(f"skipped: {step.describe()} ({error.strerror}{missing})")
-    return os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _make_private() -> None:
@@ -181,8 +179,11 @@ def refuse_own_root(rootfs: int) -> None:
         )
 
 
-def mount_root(stage: str, rootfs: int, *, ephemeral: bool) -> None:
-    """Mount the rootfs in the stage: itself with suid and dev (/data has neither), or an overlay over it."""
+def mount_root(stage: str, rootfs: int, *, ephemeral: bool) -> int:
+    """Mount the rootfs in the stage: itself with suid and dev (/data has neither), or an overlay over it.
+
+    Returns a descriptor of the mounted root.  The working directory is the stage, before and after.
+    """
     place = f"{stage}/{mounts.ROOT}"
     if ephemeral:
         # Relative and /proc paths: a comma or colon in the real ones would need quoting.
@@ -197,57 +198,34 @@ def mount_root(stage: str, rootfs: int, *, ephemeral: bool) -> None:
                 f"the kernel refuses an overlay over this rootfs: {error.strerror}",
                 "It needs CONFIG_OVERLAY_FS and a file system it accepts below (some kernels refuse f2fs).",
             ) from error
-        return
-    os.fchdir(rootfs)
-    libc.mount(".", place, None, libc.MS_BIND | libc.MS_REC)
-    libc.mount(None, place, None, libc.MS_REMOUNT | libc.MS_BIND)
-
-
-def pivot(stage: str) -> bool:
-    """Make the mounted rootfs the root; the old root lies over it until `leave_host`.
-
-    A root on ramfs, and a caller in a chroot, cannot pivot: there the rootfs is moved over the root, and
-    False is returned, for there is nothing to leave.
-    """
-    os.chdir(f"{stage}/{mounts.ROOT}")
-    try:
-        libc.pivot_root(".", ".")
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        libc.mount(".", "/", None, libc.MS_MOVE)
-        os.chroot(".")
-        over = False
     else:
-        over = True
-    try:
-        libc.umount2("/proc", libc.MNT_DETACH)  # one that was left mounted in the rootfs is not for us
-    except OSError:
-        pass
-    return over
+        os.fchdir(rootfs)
+        libc.mount(".", place, None, libc.MS_BIND | libc.MS_REC)
+        libc.mount(None, place, None, libc.MS_REMOUNT | libc.MS_BIND)
+        os.chdir(stage)
+    return os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def leave_host() -> None:
-    """Let go of the old root, which lies over ours."""
-    os.chdir("/")
-    libc.umount2(".", libc.MNT_DETACH)
-
-
-def move_in(stage: int) -> None:
-    """Move the assembled folders from the stage's descriptor below the new root; closes the descriptor."""
-    os.fchdir(stage)
-    os.close(stage)
+def move_in(stage: str, root: int) -> None:
+    """Move the assembled folders below the mounted root."""
+    os.fchdir(root)
     for name in mounts.MOVED:
         _mount_point(name)
-        libc.mount(name, f"/{name}", None, libc.MS_MOVE)
+        try:
+            libc.mount(f"{stage}/{name}", name, None, libc.MS_MOVE)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # Nothing is mounted there (a kernel without sysfs): an empty folder hides the rootfs's own.
+            libc.mount(f"{stage}/{name}", name, None, libc.MS_BIND)
 
 
 def _mount_point(name: str) -> None:
     try:
-        mode = os.lstat(f"/{name}").st_mode
+        mode = os.lstat(name).st_mode
     except FileNotFoundError:
         try:
-            os.mkdir(f"/{name}", 0o755)
+            os.mkdir(name, 0o755)
         except OSError as error:
             raise NspawnError(
                 f"the rootfs has no /{name}",
@@ -263,97 +241,79 @@ def _mount_point(name: str) -> None:
         )
 
 
-class Source:
-    """A path of the host that will be bound: the descriptor of its folder and the name in it."""
-
-    __slots__ = ("bind", "folder", "is_folder", "moved", "name")
-
-    def __init__(self, bind: Bind) -> None:
-        self.bind = bind
-        self.moved = bind.target.split("/")[1] in mounts.MOVED  # it goes into a folder that is moved in
-        real = os.path.realpath(bind.source)
-        self.is_folder = stat.S_ISDIR(os.stat(real).st_mode)
-        self.name = "." if self.is_folder else os.path.basename(real)
-        self.folder = os.open(
-            real if self.is_folder else os.path.dirname(real), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        )
-
-
-def open_sources(binds: Iterable[Bind], warn: Warn) -> list[Source]:
-    """Descriptors of all sources, taken while the host's root is still ours."""
-    found = []
+def bind_all(stage: str, root: int, binds: Iterable[Bind], warn: Warn) -> None:
+    """Mount each source of the host at its target below the mounted root, which is made when missing."""
     for bind in binds:
         try:
-            found.append(Source(bind))
+            _bind(stage, root, bind)
         except OSError as error:
-            if not bind.optional:
-                raise NspawnError(
-                    f"cannot bind {bind.source!r}",
-                    error.strerror or "",
-                    "Make it on the host first, or leave the bind away.",
-                ) from error
-            warn(f"skipped: the bind {bind} ({error.strerror})")
-    return found
+            if bind.optional:
+                warn(f"skipped: the bind {bind} ({error.strerror})")
+                continue
+            raise NspawnError(
+                f"cannot bind {bind.source!r} at {bind.target!r}",
+                error.strerror or "",
+                "The source must be there; a folder goes onto a folder, a file onto a file.",
+            ) from error
 
 
-def bind_sources(sources: Iterable[Source], warn: Warn) -> None:
-    """Mount each source at its target, which is made when it is missing."""
-    for source in sources:
-        target = source.bind.target
-        try:
-            _make_target(target, is_folder=source.is_folder)
-            os.fchdir(source.folder)
-            libc.mount(source.name, target, None, libc.MS_BIND | libc.MS_REC)
-            if source.bind.read_only:
-                _make_read_only(target)
-        except OSError as error:
-            if not source.bind.optional:
-                raise NspawnError(
-                    f"cannot bind {source.bind.source!r} at {target!r}",
-                    error.strerror or "",
-                    "A folder goes onto a folder, a file onto a file.",
-                ) from error
-            warn(f"skipped: the bind {source.bind} ({error.strerror})")
-        finally:
-            os.close(source.folder)
-
-
-def _make_read_only(target: str) -> None:
-    """Make a mount and everything mounted below it read-only."""
+def _bind(stage: str, root: int, bind: Bind) -> None:
+    source = os.path.realpath(bind.source)
+    is_folder = stat.S_ISDIR(os.stat(source).st_mode)
+    place = inroot.find(root, bind.target, make="folder" if is_folder else "file")
     try:
-        libc.mount_setattr(target, libc.MOUNT_ATTR_RDONLY)
+        os.fchdir(place.folder)
+        libc.mount(source, place.name, None, libc.MS_BIND | libc.MS_REC)
+        if bind.read_only:
+            _make_read_only(place.name, f"{stage}/{mounts.ROOT}{place.path}")
+    finally:
+        os.close(place.folder)
+
+
+def _make_read_only(name: str, path: str) -> None:
+    """Make a mount and everything mounted below it read-only.  name: from here; path: its whole path."""
+    try:
+        libc.mount_setattr(name, libc.MOUNT_ATTR_RDONLY)
     except OSError as error:
         if error.errno != errno.ENOSYS:  # before Linux 5.12
             raise
         keep = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC | libc.MS_NOATIME
-        for path in _mounts_below(target):
-            flags = os.statvfs(path).f_flag & keep
-            libc.mount(None, path, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY | flags)
+        for below in _mounts_below(path):
+            flags = os.statvfs(below).f_flag & keep
+            libc.mount(None, below, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY | flags)
 
 
-def _mounts_below(target: str) -> list[str]:
-    """The target and every mount below it; needs a /proc of any PID namespace that shows us."""
-    found = [target]
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-            places = [line.split(" ", 5)[4] for line in lines]
-    except OSError:
-        return found
-    for place in places:
-        path = (
-            place.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-        )
-        if path.startswith(f"{target}/"):
-            found.append(path)
+def _mounts_below(path: str) -> list[str]:
+    """The path and every mount below it."""
+    found = [path]
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            place = line.split(" ", 5)[4]
+            for escaped, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+                place = place.replace(escaped, plain)
+            if place.startswith(f"{path}/"):
+                found.append(place)
     return found
 
 
-def _make_target(target: str, *, is_folder: bool) -> None:
-    if os.path.lexists(target):
-        return
-    os.makedirs(target if is_folder else os.path.dirname(target), 0o755, exist_ok=True)
-    if not is_folder:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+def leave_host(root: int) -> None:
+    """Make the mounted root the root, and let go of the old one.
+
+    A root on ramfs, and a caller in a chroot, cannot pivot: there the rootfs is moved over the root.
+    """
+    os.fchdir(root)
+    os.close(root)
+    try:
+        libc.pivot_root(".", ".")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        libc.mount(".", "/", None, libc.MS_MOVE)
+    else:
+        libc.umount2(".", libc.MNT_DETACH)
+    # After the move; and a shell under Termux's tsu keeps a root of its own otherwise (facts: quirks).
+    os.chroot(".")
+    os.chdir("/")
 
 
 def mask_units(units: Iterable[str]) -> None:
