@@ -8,6 +8,8 @@ import pytest
 
 from tests.support import machine
 
+pytest_plugins = ["tests.support.fixtures"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

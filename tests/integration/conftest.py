@@ -1,27 +1,10 @@
-"""Rootfs, the program with a fresh state folder, and a leak check for each module."""
+"""Every module here starts containers: as root, and leaving nothing."""
 
 from __future__ import annotations
 
-from tests.support.fixtures import (
-    busybox,
-    busybox_base,
-    clean_module,
-    debian,
-    debian_base,
-    mini,
-    needs_root,
-    nspawn,
-    systemd_base,
-)
+import pytest
 
-__all__ = [
-    "busybox",
-    "busybox_base",
-    "clean_module",
-    "debian",
-    "debian_base",
-    "mini",
-    "needs_root",
-    "nspawn",
-    "systemd_base",
-]
+
+@pytest.fixture(scope="module", autouse=True)
+def leak_check(clean_module: None) -> None:
+    """Applies clean_module to each module of this folder."""

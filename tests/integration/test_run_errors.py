@@ -72,6 +72,7 @@ def test_no_arguments_at_all_is_a_usage_error(nspawn: Program) -> None:
         ["--hostname", "two words"],
         ["--workdir", "relative"],
         ["--workdir"],
+        ["--workdir", ""],
         ["--user", ""],
     ],
     ids=" ".join,

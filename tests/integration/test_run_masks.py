@@ -60,6 +60,15 @@ def test_a_setting_below_a_read_only_path_cannot_be_written(box: Box) -> None:
     assert box.enter("/bin/sh", "-c", f"echo {before.strip()} > {path}").status != 0
 
 
+@pytest.mark.parametrize("path", ["kernel/core_pattern", "kernel/modprobe", "vm/swappiness", "fs/file-max"])
+def test_a_setting_of_the_hosts_kernel_cannot_be_changed(box: Box, path: str) -> None:
+    skip_without(f"/proc/sys/{path}")
+    value = Path(f"/proc/sys/{path}").read_text()
+    result = box.enter("/bin/sh", "-c", f"cat > /proc/sys/{path}", stdin=value.encode())
+    assert result.status != 0, str(result)
+    assert Path(f"/proc/sys/{path}").read_text() == value
+
+
 def test_the_hosts_own_view_stays_whole(box: Box) -> None:
     assert os.listdir("/sys/firmware")
     assert Path("/proc/timer_list").read_text(errors="replace")

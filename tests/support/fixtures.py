@@ -1,4 +1,4 @@
-"""The fixtures that integration and security tests share; each folder's conftest names them."""
+"""The fixtures of tests that start containers; tests/conftest.py makes them known everywhere."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tests.support import machine, rootfs
 from tests.support.program import REPOSITORY, Program
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def needs_root() -> None:
     if os.geteuid() != 0:
         pytest.skip("containers need root")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def clean_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The module's tests leave nothing on the machine."""
+@pytest.fixture(scope="module")
+def clean_module(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The module's tests leave nothing on the machine.  Modules outside integration/ ask for it."""
     base = tmp_path_factory.getbasetemp()
     before = machine.look(base)
     yield
