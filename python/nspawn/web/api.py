@@ -1,0 +1,194 @@
+"""Containers over HTTP: a route reads its input into typed values, calls one use case, renders the result."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from typing import BinaryIO
+
+from flask import Blueprint, Response, jsonify, request
+
+from nspawn.model import settings
+from nspawn.model.names import parse_container_name
+from nspawn.model.progress import Asked, Report
+from nspawn.service.containers import Builtin, CreateRequest, Folder, Source, Tarball
+from nspawn.web.fields import Fields, parse_body, parse_count, wrong
+from nspawn.web.services import Described, Services
+
+BASE = "/api/v1/containers"
+#: Bytes of console history in one answer: the ring on disk holds no more.
+LONGEST_LOG = 2 * 1024 * 1024
+
+
+def container_routes(services: Services) -> Blueprint:
+    """The list, and each container as a thing: made, shown, changed, removed."""
+    routes = Blueprint("containers", __name__)
+    containers = services.containers
+
+    @routes.get(BASE)
+    def listing() -> Response:
+        return jsonify(containers=[each.as_dict() for each in containers.list()])
+
+    @routes.post(BASE)
+    def create() -> tuple[Response, int]:
+        body = parse_body(request.get_data())
+        name = parse_container_name(body.text("name"))
+        source = parse_source(body.inner("source"))
+        start = body.flag("start", False)
+        changes = parse_changes(body.inner("settings")) if body.has("settings") else {}
+        body.finish()
+        chosen = settings.apply(settings.Settings(), changes)
+        return begin_create(services, CreateRequest(name=name, source=source, settings=chosen), start=start)
+
+    @routes.post(f"{BASE}/<name>/upload")
+    def upload(name: str) -> tuple[Response, int]:
+        parse_container_name(name)
+        start = parse_count(request.args.get("start", "0"), "start", low=0, high=1) == 1
+        if not request.content_length:
+            wrong("body", "it is empty; the file's bytes are expected")
+        # Flask's limit is for JSON; `bodies` has bounded this one before it was received.
+        request.max_content_length = None
+        kept = keep_body(request.environ["wsgi.input"])
+        source = Tarball(kept, size=request.content_length)
+        return begin_create(
+            services, CreateRequest(name=name, source=source), start=start, cleanup=kept.close
+        )
+
+    @routes.get(f"{BASE}/<name>")
+    def one(name: str) -> Response:
+        return jsonify(containers.get(parse_container_name(name)).as_dict())
+
+    @routes.patch(f"{BASE}/<name>")
+    def change(name: str) -> Response:
+        parse_container_name(name)
+        changes = parse_changes(parse_body(request.get_data()))
+        return jsonify(containers.update(name, changes).as_dict())
+
+    @routes.delete(f"{BASE}/<name>")
+    def remove(name: str) -> Response:
+        containers.remove(parse_container_name(name))
+        return jsonify(removed=name)
+
+    @routes.get(f"{BASE}/<name>/log")
+    def log(name: str) -> Response:
+        limit = parse_count(request.args.get("limit", str(64 * 1024)), "limit", low=1, high=LONGEST_LOG)
+        text = containers.log(parse_container_name(name), limit)
+        return Response(text, content_type="text/plain; charset=utf-8")
+
+    return routes
+
+
+def verb_routes(services: Services) -> Blueprint:
+    """What is done with a container."""
+    routes = Blueprint("verbs", __name__)
+    containers = services.containers
+
+    @routes.post(f"{BASE}/<name>/start")
+    def start(name: str) -> Response:
+        no_fields()
+        return jsonify(containers.start(parse_container_name(name)).as_dict())
+
+    @routes.post(f"{BASE}/<name>/stop")
+    def stop(name: str) -> Response:
+        body = parse_body(request.get_data())
+        seconds = body.number("seconds", low=0, high=600)
+        body.finish()
+        return jsonify(containers.stop(parse_container_name(name), seconds).as_dict())
+
+    @routes.post(f"{BASE}/<name>/restart")
+    def restart(name: str) -> Response:
+        no_fields()
+        return jsonify(containers.restart(parse_container_name(name)).as_dict())
+
+    @routes.post(f"{BASE}/<name>/kill")
+    def kill(name: str) -> Response:
+        body = parse_body(request.get_data())
+        signal = body.text("signal", "SIGKILL")
+        body.finish()
+        return jsonify(containers.kill(parse_container_name(name), signal).as_dict())
+
+    @routes.post(f"{BASE}/<name>/rename")
+    def rename(name: str) -> Response:
+        body = parse_body(request.get_data())
+        new = parse_container_name(body.text("name"))
+        body.finish()
+        containers.rename(parse_container_name(name), new)
+        return jsonify(containers.get(new).as_dict())
+
+    return routes
+
+
+def no_fields() -> None:
+    """Refuse a body with attributes where there are none."""
+    parse_body(request.get_data()).finish()
+
+
+def parse_source(fields: Fields) -> Source:
+    """Where a new rootfs comes from: {kind: builtin} or {kind: folder|tarball, path: absolute}."""
+    kind = fields.text("kind")
+    source: Source
+    if kind == "builtin":
+        source = Builtin()
+    elif kind == "folder":
+        source = Folder(parse_path(fields))
+    elif kind == "tarball":
+        source = Tarball(parse_path(fields))
+    else:
+        wrong(fields.path("kind"), "builtin, folder or tarball is expected")
+    fields.finish()
+    return source
+
+
+def parse_path(fields: Fields) -> str:
+    path = fields.text("path")
+    if not path.startswith("/"):
+        wrong(fields.path("path"), "an absolute path is expected")
+    return path
+
+
+def parse_changes(fields: Fields) -> dict[str, str]:
+    """Settings by dotted key, in the text form of `nspawn set`."""
+    changes = {}
+    for key, value in fields.items():
+        if isinstance(value, str):
+            changes[key] = value
+        elif value is None:
+            wrong(fields.path(key[:80]), "null is not a value; an empty text unsets")
+        else:
+            changes[key] = json.dumps(value)
+    if not changes:
+        wrong("body", "no setting is named")
+    return changes
+
+
+def keep_body(body: BinaryIO) -> BinaryIO:
+    """The request's body as a file that outlives the request (the server closes its own)."""
+    try:
+        return os.fdopen(os.dup(body.fileno()), "rb")
+    except (AttributeError, OSError):
+        return io.BytesIO(body.read())
+
+
+def begin_create(
+    services: Services, asked: CreateRequest, *, start: bool, cleanup: Callable[[], object] = lambda: None
+) -> tuple[Response, int]:
+    """Answer 202 with the job that makes, and when asked starts, a container.
+
+    cleanup: called once, when the job has ended or was not begun.
+    """
+
+    def work(progress: Report, cancelled: Asked) -> Described:
+        try:
+            made = services.containers.create(asked, progress, cancelled)
+        finally:
+            cleanup()
+        return services.containers.start(asked.name) if start else made
+
+    try:
+        job = services.jobs.start("create", asked.name, work)
+    except BaseException:
+        cleanup()
+        raise
+    return jsonify(job.as_dict()), 202

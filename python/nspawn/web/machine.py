@@ -1,0 +1,46 @@
+"""The machine and the work on it: /health, /api/v1/host, /api/v1/settings, /api/v1/jobs."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify
+
+from nspawn import __version__
+from nspawn.web.events import Streams
+from nspawn.web.services import Services
+
+
+def machine_routes(services: Services, streams: Streams) -> Blueprint:
+    routes = Blueprint("machine", __name__)
+
+    @routes.get("/health")
+    def health() -> Response:
+        # The one answer without a login: it says no more than that this is nspawn.
+        return jsonify(status="ok", name="nspawn")
+
+    @routes.get("/api/v1/host")
+    def host() -> Response:
+        return jsonify(services.host().as_dict())
+
+    @routes.get("/api/v1/settings")
+    def settings() -> Response:
+        return jsonify(
+            version=__version__,
+            root=services.root,
+            session_seconds=services.session_seconds,
+            streams={"open": streams.open, "most": streams.most},
+        )
+
+    @routes.get("/api/v1/jobs")
+    def jobs() -> Response:
+        return jsonify(jobs=[job.as_dict() for job in services.jobs.list()])
+
+    @routes.get("/api/v1/jobs/<number>")
+    def job(number: str) -> Response:
+        return jsonify(services.jobs.get(number).as_dict())
+
+    @routes.delete("/api/v1/jobs/<number>")
+    def cancel(number: str) -> Response:
+        services.jobs.cancel(number)
+        return jsonify(services.jobs.get(number).as_dict())
+
+    return routes

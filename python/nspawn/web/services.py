@@ -1,0 +1,55 @@
+"""What the web calls: the use cases, bundled, so that a test can put its own in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nspawn.model.progress import Asked, Report
+    from nspawn.service.containers import CreateRequest
+    from nspawn.service.jobs import Jobs
+    from nspawn.web.auth import AccessPort
+    from nspawn.web.events import Watch
+
+
+class Described(Protocol):
+    """A value that has a JSON form."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        ...
+
+
+class ContainersPort(Protocol):
+    """The part of `nspawn.service.containers.Containers` that HTTP reaches."""
+
+    def create(self, request: CreateRequest, progress: Report, cancelled: Asked) -> Described: ...
+    def list(self) -> Sequence[Described]: ...
+    def get(self, name: str) -> Described: ...
+    def start(self, name: str) -> Described: ...
+    def stop(self, name: str, seconds: float | None = None) -> Described: ...
+    def restart(self, name: str) -> Described: ...
+    def kill(self, name: str, signal: str = "SIGKILL") -> Described: ...
+    def update(self, name: str, changes: Mapping[str, str]) -> Described: ...
+    def rename(self, old: str, new: str) -> object: ...
+    def remove(self, name: str) -> None: ...
+    def log(self, name: str, limit: int) -> bytes: ...
+    def follow(self, name: str) -> AbstractContextManager[Iterator[bytes]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """watch: opens a stream of the spawner's events; session_seconds: how long a login lasts."""
+
+    containers: ContainersPort
+    access: AccessPort
+    jobs: Jobs
+    host: Callable[[], Described]
+    watch: Callable[[], Watch]
+    root: str
+    session_seconds: int

@@ -1,0 +1,249 @@
+"""Stand-ins for the use cases behind the web, and a client that sends what a page of ours sends."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from nspawn.errors import Conflict, NotFound, UsageError
+from nspawn.layout import Layout
+from nspawn.model import settings
+from nspawn.model.names import parse_container_name
+from nspawn.model.progress import Asked, Cancelled, Progress, Report
+from nspawn.model.record import Record
+from nspawn.service.access import SESSION_SECONDS, Access
+from nspawn.service.containers import CreateRequest, Tarball
+from nspawn.service.jobs import Jobs
+from nspawn.web.app import create_app
+from nspawn.web.auth import Gate
+from nspawn.web.events import Watch
+from nspawn.web.page import web_root
+from nspawn.web.services import Services
+
+PORT = 8080
+HOST = f"127.0.0.1:{PORT}"
+ORIGIN = f"http://{HOST}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeContainer:
+    name: str
+    settings: settings.Settings = field(default_factory=settings.Settings)
+    state: str = "stopped"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "state": {"state": self.state, "pid": 7 if self.state == "running" else None},
+            "settings": settings.to_toml_mapping(self.settings),
+            "rootfs": f"/rootfs/{self.name}",
+            "damaged": None,
+        }
+
+
+class FakeFollow:
+    """A console whose output a test writes."""
+
+    def __init__(self, history: bytes) -> None:
+        self._pieces: queue.Queue[bytes | None] = queue.Queue()
+        self._pieces.put(history)
+        self.ended = threading.Event()
+
+    def __enter__(self) -> Iterator[bytes]:
+        return iter(self._pieces.get, None)
+
+    def __exit__(self, *_error: object) -> None:
+        self.ended.set()
+
+    def write(self, piece: bytes) -> None:
+        self._pieces.put(piece)
+
+    def stop(self) -> None:
+        self._pieces.put(None)
+
+
+class FakeContainers:
+    """Containers in memory, with the promises of the real ones about errors."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, FakeContainer] = {}
+        self.calls: list[tuple[object, ...]] = []
+        self.follows: list[FakeFollow] = []
+        self.uploaded = b""
+        self.hold = threading.Event()
+        self.hold.set()
+
+    def add(self, name: str, **values: Any) -> None:
+        self.all[name] = FakeContainer(name=name, **values)
+
+    def create(self, request: CreateRequest, progress: Report, cancelled: Asked) -> FakeContainer:
+        self.calls.append(("create", request))
+        if request.name in self.all:
+            raise Conflict(f"there is a container {request.name!r} already")
+        progress(Progress(phase="unpacking", done=1, total=2))
+        if isinstance(request.source, Tarball) and not isinstance(request.source.file, str):
+            self.uploaded = request.source.file.read()
+        while not self.hold.wait(0.01):
+            if cancelled():
+                raise Cancelled
+        self.add(request.name, settings=request.settings)
+        return self.all[request.name]
+
+    def list(self) -> list[FakeContainer]:
+        return list(self.all.values())
+
+    def get(self, name: str) -> FakeContainer:
+        try:
+            return self.all[parse_container_name(name)]
+        except KeyError:
+            raise NotFound(f"there is no container {name!r}") from None
+
+    def _to(self, name: str, state: str) -> FakeContainer:
+        self.all[name] = replace(self.get(name), state=state)
+        return self.all[name]
+
+    def start(self, name: str) -> FakeContainer:
+        self.calls.append(("start", name))
+        return self._to(name, "running")
+
+    def stop(self, name: str, seconds: float | None = None) -> FakeContainer:
+        self.calls.append(("stop", name, seconds))
+        return self._to(name, "stopped")
+
+    def restart(self, name: str) -> FakeContainer:
+        self.calls.append(("restart", name))
+        return self._to(name, "running")
+
+    def kill(self, name: str, signal: str = "SIGKILL") -> FakeContainer:
+        self.calls.append(("kill", name, signal))
+        if not signal.startswith("SIG"):
+            raise UsageError(f"{signal!r} is no signal")
+        return self._to(name, "stopped")
+
+    def update(self, name: str, changes: Mapping[str, str]) -> FakeContainer:
+        self.calls.append(("update", name, dict(changes)))
+        changed = settings.apply(self.get(name).settings, changes)
+        self.all[name] = replace(self.get(name), settings=changed)
+        return self.all[name]
+
+    def rename(self, old: str, new: str) -> FakeContainer:
+        self.all[new] = replace(self.get(old), name=new)
+        del self.all[old]
+        return self.all[new]
+
+    def remove(self, name: str) -> None:
+        self.calls.append(("remove", name))
+        if self.get(name).state != "stopped":
+            raise Conflict(f"{name} is running", hint="Stop it first.")
+        del self.all[name]
+
+    def log(self, name: str, limit: int) -> bytes:
+        self.get(name)
+        return b"<b>one</b>\ntwo\n"[-limit:]
+
+    def follow(self, name: str) -> FakeFollow:
+        self.get(name)
+        self.follows.append(FakeFollow(b"history\n"))
+        return self.follows[-1]
+
+
+class FakeWatch:
+    """Events that a test puts in: a pipe, so that it can be waited for as a socket is."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+        self._records: queue.Queue[Record | None] = queue.Queue()
+        self.closed = False
+
+    def put(self, record: Record | None) -> None:
+        self._records.put(record)
+        os.write(self._in, b"x")
+
+    def recv(self) -> Record | None:
+        os.read(self._out, 1)
+        return self._records.get_nowait()
+
+    def fileno(self) -> int:
+        return self._out
+
+    def close(self) -> None:
+        self.closed = True
+        os.close(self._out)
+        os.close(self._in)
+
+
+class FakeHost:
+    def as_dict(self) -> dict[str, Any]:
+        return {"kernel": "6.1"}
+
+
+class Web:
+    """An application on a fresh store, and what is behind it."""
+
+    def __init__(self, root: Path, clock: Any = None) -> None:
+        self.access = Access(Layout(str(root)))
+        self.containers = FakeContainers()
+        self.jobs = Jobs()
+        self.watches: list[FakeWatch] = []
+        self.gate = Gate(self.access, (PORT,), **({"clock": clock} if clock else {}))
+        self.services = Services(
+            containers=self.containers,
+            access=self.access,
+            jobs=self.jobs,
+            host=FakeHost,
+            watch=self._watch,
+            root=str(root),
+            session_seconds=SESSION_SECONDS,
+        )
+        self.app: Flask = create_app(self.services, gate=self.gate, webroot=web_root())
+        self.client: FlaskClient = self.app.test_client()
+
+    def _watch(self) -> Watch:
+        self.watches.append(FakeWatch())
+        return self.watches[-1]
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access.issue_session()}"}
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> TestResponse:
+        """What the page sends: logged in, from our origin, JSON with our header on changes."""
+        sent = {"Host": HOST, **self.bearer}
+        if method not in ("GET", "HEAD"):
+            sent |= {"X-Nspawn": "1", "Content-Type": "application/json", "Origin": ORIGIN}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        return self.client.open(
+            path, method=method, headers={name: value for name, value in sent.items() if value}, data=data
+        )
+
+
+@contextmanager
+def event_reader(response: TestResponse) -> Iterator[Iterator[tuple[str, Any]]]:
+    """(event, data) of a stream, until the block is left."""
+
+    def events() -> Iterator[tuple[str, Any]]:
+        rest = ""
+        for piece in response.iter_encoded():
+            rest += piece.decode()
+            *whole, rest = rest.split("\n\n")
+            for block in whole:
+                fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+                if fields:
+                    yield fields["event"], json.loads(fields["data"])
+
+    try:
+        yield events()
+    finally:
+        response.close()
