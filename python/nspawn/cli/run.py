@@ -136,7 +136,7 @@ def _spec(rest: list[str], values: dict[str, list[str]], switches: set[str], ter
     """The spec of a rootfs and command (rest), the options with values, in order, and the switches."""
     rootfs = os.path.realpath(rest[0])
     workdir = values.get("--workdir", [""])[-1]
-    if workdir and not workdir.startswith("/"):
+    if "--workdir" in values and not workdir.startswith("/"):
         raise UsageError("--workdir needs an absolute path", f"{workdir[:80]!r} does not begin with '/'")
     if rest[1:] and "--boot" in switches:
         raise UsageError(
