@@ -84,9 +84,11 @@ PACKAGES = tuple(
         ("iproute2", "ip", "looks at networks from outside", "test bench"),
         ("mmdebstrap", "mmdebstrap", "builds the tests' Debian", "test bench"),
         ("procps", "ps", "looks at processes from outside", "test bench"),
+        ("strace", "strace", "counts what a start does", "test"),
         ("tmux", "tmux", "is a real terminal", "test"),
         ("util-linux", "nsenter", "looks at mounts and namespaces from outside", "test bench"),
         ("xz-utils", "xz", "packs the tests' tarballs", "test bench"),
+        ("zstd", "zstd", "packs the tests' tarballs", "test"),
         ("bubblewrap", "bwrap", "is compared with", "test bench"),
         ("crun", "crun", "is compared with", "test bench"),
         ("lxc", "lxc-execute", "is compared with", "bench"),
@@ -545,6 +547,9 @@ def run(port: int | None) -> int:
     if os.geteuid() != 0:
         raise BuildError("containers need root", "Run: sudo python3 build.py run")
     root = os.environ.setdefault("NSPAWN_ROOT", "/var/lib/nspawn")
+    if answers(f"{root}/run/control.sock"):
+        say(f"the service of {root} runs already (end it with `nspawn shutdown`); open this address:")
+        return subprocess.run([NSPAWN, "login"]).returncode
     words = [str(NSPAWN), "serve", *(["--port", str(port)] if port is not None else [])]
     say(f"state is kept in {root}; Ctrl-C ends the service and leaves the containers running")
     print(f"+ {command_line(words)}", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import os
 import socket
 import subprocess
 import sys
@@ -198,6 +199,54 @@ def test_answers_only_where_somebody_listens(tmp_path: Path) -> None:
         listener.listen()
         assert build.answers(path)
     assert not build.answers(path)
+
+
+SERVICE = """#!{python}
+import os, signal, socket, sys
+path = os.environ["NSPAWN_ROOT"] + "/run/control.sock"
+if sys.argv[1] == "login":
+    print("http://localhost:8081/login#code", flush=True)
+    # What a person does next: ends the service, here through build.py.
+    os.kill(os.getppid(), signal.SIGTERM)
+elif sys.argv[1:] == ["serve", "--port", "8081"]:
+    os.makedirs(os.path.dirname(path))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    listener.bind(path)
+    listener.listen()
+    while True:
+        signal.pause()
+else:
+    sys.exit("bad words")
+"""
+STARTER = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import build, pathlib
+build.NSPAWN = pathlib.Path(sys.argv[2])
+os.geteuid = lambda: 0
+sys.exit(build.run(8081))
+"""
+
+
+def test_run_prints_an_address_and_ends_with_the_service(tmp_path: Path) -> None:
+    """With a stand-in for nspawn."""
+    service = tmp_path / "nspawn"
+    service.write_text(SERVICE.format(python=sys.executable))
+    service.chmod(0o755)
+    environment = dict(os.environ, NSPAWN_ROOT=str(tmp_path / "state"))
+    words = [sys.executable, "-c", STARTER, str(build.HOME), str(service)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 7, done.stderr
+    assert "http://localhost:8081/login#code\n" in done.stdout
+    assert done.stdout.index("serve --port 8081") < done.stdout.index("#code")
+
+
+def test_run_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("build.os.geteuid", lambda: 1000)
+    with pytest.raises(build.BuildError, match="root") as caught:
+        build.run(None)
+    assert "sudo" in caught.value.hint
 
 
 def test_a_command_that_fails_is_shown_so_that_it_can_be_repeated() -> None:
