@@ -1,0 +1,181 @@
+"""Making a container: built beside the others under a name that is none, then renamed into place."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, BinaryIO
+
+from nspawn.errors import Conflict, NotFound, NspawnError, UsageError
+from nspawn.images import builtin, tarball
+from nspawn.model.names import parse_container_name
+from nspawn.model.progress import Asked, Cancelled, Progress, Report
+from nspawn.model.settings import Settings
+from nspawn.service import files, store
+from nspawn.service.remove import COMING, sweep
+
+if TYPE_CHECKING:
+    from nspawn.layout import Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builtin:
+    """The root file system that comes along."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of the user's.  path: absolute."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Tarball:
+    """A tar archive.  file: a path or an open binary file; size: of the open one, in bytes, if known."""
+
+    file: str | BinaryIO
+    size: int | None = None
+
+
+Source = Builtin | Folder | Tarball
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateRequest:
+    """settings: image and rootfs in them are set from the source."""
+
+    name: str
+    source: Source
+    settings: Settings = field(default_factory=Settings)
+
+
+def create(place: store.Store, request: CreateRequest, report: Report, cancelled: Asked) -> None:
+    """Make the container; whatever ends it early, nothing is left."""
+    name = parse_container_name(request.name)
+    try:
+        place.prepare()
+        sweep(place)
+        with files.folder(place.layout.containers) as containers, ExitStack() as undo:
+            fresh = f"{COMING}{name}"
+            at = _claim(place, name, fresh, containers, undo)
+            path = f"{place.layout.containers}/{fresh}"
+            value = _fill(place.layout, request, path, at, report, cancelled)
+            store.save(at, value)
+            if cancelled():
+                raise Cancelled
+            report(Progress(phase="saving"))
+            if not isinstance(request.source, Folder):
+                os.sync()  # the files before the name: after a power cut it is whole or not there
+            if cancelled():
+                raise Cancelled
+            _publish(fresh, name, containers)
+            undo.pop_all()
+            os.close(at)
+    except OSError as error:
+        raise files.system_error(f"{name} was not created", error) from None
+
+
+def _claim(place: store.Store, name: str, fresh: str, containers: int, undo: ExitStack) -> int:
+    """Make the folder `fresh`, ours alone; its descriptor, whose lock tells that we are alive."""
+    if place.has(name):
+        raise _taken(name)
+    try:
+        os.mkdir(fresh, 0o700, dir_fd=containers)
+    except FileExistsError:
+        raise Conflict(f"{name} is being created already", hint="Wait for it, or use another name.") from None
+    undo.callback(_discard, fresh, containers)
+    at = files.open_folder(fresh, containers)
+    undo.callback(os.close, at)
+    fcntl.flock(at, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Between mkdir and flock a `sweep` may have taken it for a leftover.
+    if not os.path.samestat(os.fstat(at), os.stat(fresh, dir_fd=containers, follow_symlinks=False)):
+        raise Conflict(f"{name} is being created already", hint="Try again.")
+    return at
+
+
+def _discard(fresh: str, containers: int) -> None:
+    with suppress(FileNotFoundError):
+        files.remove_tree(fresh, containers)
+
+
+def _fill(
+    layout: Layout, request: CreateRequest, path: str, at: int, report: Report, cancelled: Asked
+) -> Settings:
+    """Put the root file system into the folder; the settings with their image and rootfs."""
+    source = request.source
+    if isinstance(source, Folder):
+        return replace(request.settings, image="folder", rootfs=check_folder(layout, source.path))
+    os.mkdir("rootfs", 0o755, dir_fd=at)
+    os.chmod("rootfs", 0o755, dir_fd=at)  # noqa: S103  (the container's own users have to enter it)
+    rootfs = f"{path}/rootfs"
+    if isinstance(source, Builtin):
+        report(Progress(phase="making the root file system"))
+        builtin.make(rootfs, builtin.find_busybox(os.uname().machine))
+        return replace(request.settings, image="builtin", rootfs="")
+    with ExitStack() as undo:
+        if isinstance(source.file, str):
+            image, file, size = os.path.basename(source.file), undo.enter_context(_open(source.file)), None
+            size = os.fstat(file.fileno()).st_size
+        else:
+            image, file, size = "archive", source.file, source.size
+        tarball.extract(file, rootfs, report, cancelled, size=size, keep=(at,))
+    return replace(request.settings, image=_printable(image), rootfs="")
+
+
+def _publish(fresh: str, name: str, containers: int) -> None:
+    try:
+        os.rename(fresh, name, src_dir_fd=containers, dst_dir_fd=containers)
+    except OSError as error:
+        if isinstance(error, (FileExistsError, NotADirectoryError)) or error.errno == 39:  # ENOTEMPTY
+            raise _taken(name) from None
+        raise
+    os.fsync(containers)
+
+
+def check_folder(layout: Layout, path: str) -> str:
+    """The real path of a folder that can be a container's rootfs; NotFound, UsageError or Damaged."""
+    if not path.startswith("/"):
+        raise UsageError("the rootfs needs an absolute path", f"{path[:80]!r} does not begin with '/'")
+    real = os.path.realpath(path)
+    if not os.path.isdir(real):
+        raise NotFound(f"there is no folder {path}")
+    if not real.isprintable():
+        raise UsageError(f"the path {real!r} cannot be written in the settings", "it is not plain text")
+    state = os.path.realpath(layout.root)
+    if real == "/" or f"{state}/".startswith(f"{real}/") or real.startswith(f"{state}/"):
+        raise UsageError(
+            f"{path} cannot be a container's rootfs",
+            "it is, or holds, or is in, the state of nspawn" if real != "/" else "it is the host's own",
+            "Use a folder of its own.",
+        )
+    tarball.check(real)
+    return real
+
+
+def _open(path: str) -> BinaryIO:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}") from None
+    except OSError as error:
+        raise NspawnError(f"{path} cannot be read", error.strerror or str(error)) from None
+    file = open(descriptor, "rb")  # noqa: SIM115  (the caller closes it)
+    import stat
+
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise UsageError(f"{path} is not an archive", "it is not a file")
+    return file
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)[:200]
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(
+        f"there is a container {name!r} already", hint="Use another name, or remove that one first."
+    )
