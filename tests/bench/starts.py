@@ -20,14 +20,8 @@ from tests.bench.stopwatch import Start, StartFailedError, Stopwatch
 _SETTLE = 0.03  # seconds: a spawner makes its next cell meanwhile
 _STEPS = program.CHECKOUT / "tests/bench/steps.sh"
 _SPAWNER, _ALONE, _HANDED = "spawner", "nspawn, no daemon", "nspawn, by the spawner"
-_BARE, _SHELL, _PLAIN, _CRUN, _BWRAP, _FEW = (
-    "bare Python",
-    "shell",
-    "shell, no cgroup",
-    "crun",
-    "bwrap",
-    "bwrap, few mounts",
-)
+_BARE, _SHELL, _PLAIN = "bare Python", "shell", "shell, no cgroup"
+_CRUN, _BWRAP = "crun", "bwrap"
 _CHANGED = "spawner, mounts changed"
 _OURS = {
     _SPAWNER: "asked over its socket by a process that runs already",
