@@ -46,7 +46,7 @@ class Cell:
 
     def run(
         self,
-        spec: RunSpec,
+        spec: Record,
         descriptors: Sequence[int] = (),
         *,
         terminal: bool = False,
@@ -55,15 +55,14 @@ class Cell:
     ) -> None:
         """Tell it what to run.
 
+        spec: the fields of a RunSpec, which the child parses: errors in it are met by read().
         descriptors: standard input, output and error, or none to keep ours.  terminal: the standard input
         is /dev/console, and with `session`, in which it leads a session of its own, also its controlling
         terminal.  OSError when the cell is gone.
         """
-        record = spec.to_record()
-        record.add("terminal", int(terminal))
-        record.add("session", int(session))
-        record.add("dies-with-parent", int(dies_with_parent))
-        data = record.encode()
+        # Ours first: the first field of a name is the one that counts.
+        data = b"terminal=%d\0session=%d\0dies-with-parent=%d\0" % (terminal, session, dies_with_parent)
+        data += spec.encode()
         if len(data) > unix.LARGEST:
             raise NspawnError(
                 "the command and its environment are too long",

@@ -42,7 +42,7 @@ def run(spec: RunSpec, layout: Layout, environ: Mapping[str, str], warn: Callabl
     """
     os.close(stage.open_rootfs(spec.rootfs))
     host = Host(layout, environ)
-    host.check(spec)
+    host.check(spec.network, boot=spec.boot)
     sweep(host.hierarchy)
     terminal = os.isatty(0)
     give_back = _remember_terminal() if terminal else None
@@ -84,7 +84,7 @@ def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], No
     name = f"{_prefix()}{os.getpid()}-{process.start_time(os.getpid())}"
     cell = cells.make(host, spec.network, name=name, memory=False)
     try:
-        cell.run(spec, terminal=terminal, dies_with_parent=True)
+        cell.run(spec.to_record(), terminal=terminal, dies_with_parent=True)
         while cell.read(warn):
             pass
         status = _wait(cell.pid)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nspawn.layout import Layout
-    from nspawn.model.runspec import RunSpec
 
 _OLDEST = (4, 19)
 
@@ -97,10 +96,10 @@ class Host:
             android=self.android,
         )
 
-    def check(self, spec: RunSpec) -> None:
-        """Refuse what this machine cannot do for the spec."""
-        self.flags_for(spec.network)
-        if spec.boot and not self.flags & libc.CLONE_NEWPID:
+    def check(self, network: str, *, boot: bool) -> None:
+        """Refuse what this machine cannot do: a network mode, the boot of an init."""
+        self.flags_for(network)
+        if boot and not self.flags & libc.CLONE_NEWPID:
             raise Unsupported(
                 "the rootfs's own init cannot be booted",
                 "it insists on being process 1, and this kernel has no PID namespaces (CONFIG_PID_NS)",

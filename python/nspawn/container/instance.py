@@ -12,7 +12,6 @@ from nspawn.kernel import libc, process
 from nspawn.kernel.cgroup import Group, Hierarchy
 from nspawn.model.record import Record
 from nspawn.model.restart import FORGIVEN_AFTER, Policy
-from nspawn.model.runspec import RunSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,8 +169,8 @@ class Instance:
         self._launch()
 
     def _launch(self) -> None:
-        spec = RunSpec.from_record(self.request)
-        self.spawner.host.check(spec)
+        network = self.request.text("network", "host")
+        self.spawner.host.check(network, boot=self.request.flag("boot"))
         self.state = "starting"
         self.warnings.clear()
         self.failure = None
@@ -180,7 +179,7 @@ class Instance:
         try:
             self.console = Console.make(self.spawner.loop, self.spawner.layout.console_log(self.name))
             self.spawner.keep(f"console:{self.name}", self.console.master)
-            cell = self.spawner.take_cell(spec.network)
+            cell = self.spawner.take_cell(network)
             self.spawner.children[cell.pid] = self.ended
             self.cell = cell
             self.group = cell.group
@@ -189,7 +188,7 @@ class Instance:
             self.start_time = process.start_time(cell.pid)
             self.started = time.time()
             slave = self.console.slave
-            cell.run(spec, (slave, slave, slave), terminal=True, session=True)
+            cell.run(self.request, (slave, slave, slave), terminal=True, session=True)
             cell.channel.setblocking(False)
             self.spawner.loop.add(cell.channel.fileno(), self._channel_ready)
         except (OSError, NspawnError) as error:

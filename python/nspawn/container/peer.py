@@ -12,7 +12,6 @@ from nspawn.container.loop import IN, OUT
 from nspawn.errors import Conflict, NspawnError, UsageError
 from nspawn.kernel import process, unix
 from nspawn.model.record import Record, error_record
-from nspawn.model.runspec import RunSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ class Peer:
         end.setblocking(False)
         spawner.loop.add(end.fileno(), self._ready)
         spawner.peers.add(self)
+        self._ready(IN)  # a request often comes with the connection
 
     def close(self) -> None:
         """Forget the connection; a container that it runs is ended."""
@@ -220,17 +220,17 @@ class Peer:
     def _run(self, record: Record, descriptors: list[int]) -> None:
         """A foreground run: its end is answered with exit=STATUS, and our end is its end."""
         pid, _uid = unix.peer(self.end)
-        if not process.in_namespace("mnt", pid) or os.readlink(f"/proc/{pid}/root") != "/":
+        if not self._spawner.sees_the_same(pid):
             self.reply(Record((("elsewhere", 1),)))  # it sees other files than we do
             return
         if len(descriptors) != 3 or self.run is not None or self._spawner.ending:
             raise UsageError("a run needs three descriptors, and a connection of its own")
-        spec = RunSpec.from_record(record)
-        self._spawner.host.check(spec)
-        cell = self._spawner.take_cell(spec.network)
+        network = record.text("network", "host")
+        self._spawner.host.check(network, boot=record.flag("boot"))
+        cell = self._spawner.take_cell(network)
         self._spawner.children[cell.pid] = lambda status: self._run_ended(cell, status)
         self.run = cell
-        cell.run(spec, descriptors, session=True, dies_with_parent=True)
+        cell.run(record, descriptors, session=True, dies_with_parent=True)
         cell.channel.setblocking(False)
         self._spawner.loop.add(cell.channel.fileno(), lambda _events: self._run_ready(cell))
 

@@ -61,6 +61,7 @@ class Spawner:
         self._spare: Cell | None = None
         self._root_id = f"{binascii.crc32(os.fsencode(layout.root)):08x}"
         self._count = 0
+        self._mount_namespace = os.readlink("/proc/self/ns/mnt")
         self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._mounts_changed = select.poll()
         self._mounts_changed.register(self._mounts, select.POLLPRI)
@@ -143,6 +144,14 @@ class Spawner:
             os.kill(pid, number)
         except ProcessLookupError:
             pass
+
+    def sees_the_same(self, pid: int) -> bool:
+        """Whether a process sees the files that we see, so that its paths mean the same."""
+        try:
+            same = os.readlink(f"/proc/{pid}/ns/mnt") == self._mount_namespace
+            return same and os.readlink(f"/proc/{pid}/root") == "/"
+        except OSError:
+            return False
 
     # Cells
 
