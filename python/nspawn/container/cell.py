@@ -161,7 +161,6 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     if flags & libc.CLONE_NEWNET:
         _loopback_up()
     os.umask(0o022)
-    _rehearse()
     data, descriptors = unix.receive(channel)
     if not data:
         os._exit(0)  # nobody wants the cell any more
@@ -182,14 +181,6 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     _enter(host, spec, rootfs, terminal=terminal, warn=warn)
     user = users.find(spec.user)
     program.become(spec, user)
-
-
-def _rehearse() -> None:
-    """Use what the request will need, so that its pages are ours before it comes (copy on write)."""
-    spec = RunSpec(argv=("true",), env={"A": "b"}, binds=(Bind("/a", "/b"),))
-    RunSpec.from_record(Record.decode(spec.to_record().encode())).environment("/")
-    users.find("")
-    hostname.hosts("", "a")
 
 
 def _enter(host: Host, spec: RunSpec, rootfs: int, *, terminal: bool, warn: Callable[[str], None]) -> None:
