@@ -183,7 +183,7 @@ def to_toml_mapping(settings: Settings) -> dict[str, object]:
     """The document for `model.toml.dump` or JSON: `parse` of it gives equal settings."""
     document: dict[str, object] = {"version": VERSION}
     tables: dict[str, object] = {}
-    for key, value in _flatten(settings).items():
+    for key, value in flatten(settings).items():
         plain = list(value) if isinstance(value, tuple) else value
         table, dot, name = key.partition(".")
         if dot:
@@ -203,7 +203,7 @@ def apply(settings: Settings, changes: Mapping[str, str]) -> Settings:
     Lists: `a,b` or a JSON array; the command: words as in a shell; `env.NAME=text`, and empty to remove.
     Raises UsageError that names the key.
     """
-    flat = _flatten(settings)
+    flat = flatten(settings)
     for given, text in changes.items():
         key = _SHORT.get(given, given)
         if key.startswith("env."):
@@ -242,7 +242,8 @@ def runspec(settings: Settings, name: str, rootfs: str, binds: tuple[Bind, ...] 
     )
 
 
-def _flatten(settings: Settings) -> dict[str, object]:
+def flatten(settings: Settings) -> dict[str, object]:
+    """Every value by the path of its key."""
     flat: dict[str, object] = {}
     for key in KEYS:
         value: object = settings

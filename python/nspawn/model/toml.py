@@ -30,11 +30,11 @@ def dump(mapping: Mapping[str, object]) -> str:
     ValueError for what TOML or this writer cannot hold (a lone surrogate, a nested table).
     """
     plain = [(key, value) for key, value in mapping.items() if not isinstance(value, Mapping)]
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in plain]
+    lines = [f"{_key(key)} = {inline(value)}" for key, value in plain]
     for key, table in mapping.items():
         if isinstance(table, Mapping):
             lines += ["", f"[{_key(key)}]"]
-            lines += [f"{_key(name)} = {_value(value)}" for name, value in table.items()]
+            lines += [f"{_key(name)} = {inline(value)}" for name, value in table.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -49,13 +49,16 @@ def _key(key: str) -> str:
     return key if key and _BARE.issuperset(key) else quote(key)
 
 
-def _value(value: object) -> str:
+def inline(value: object) -> str:
+    """One value, a table in braces; ValueError for what TOML or this writer cannot hold."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str):
         return quote(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(key)} = {inline(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence):
-        return f"[{', '.join(_value(item) for item in value)}]"
+        return f"[{', '.join(inline(item) for item in value)}]"
     raise ValueError(f"{type(value).__name__} cannot be written")

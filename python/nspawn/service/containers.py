@@ -74,13 +74,17 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """rootfs: where its files are; damaged: what is wrong with its settings, which then are the last good."""
+    """One container as it is now.  rootfs: where its files are.
+
+    damaged: what is wrong with its settings, which then are the last good ones if those are usable.
+    """
 
     name: str
     settings: Settings
     state: State
     rootfs: str
     damaged: NspawnError | None = None
+    usable: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -276,7 +280,12 @@ class Containers:
             found = State()
         rootfs = loaded.settings.rootfs or self.layout.rootfs(name)
         return Container(
-            name=name, settings=loaded.settings, state=found, rootfs=rootfs, damaged=loaded.damaged
+            name=name,
+            settings=loaded.settings,
+            state=found,
+            rootfs=rootfs,
+            damaged=loaded.damaged,
+            usable=loaded.usable,
         )
 
     def _saved(self, name: str) -> State:

@@ -171,6 +171,22 @@ def _open(path: str) -> BinaryIO:
     return file
 
 
+def make_builtin(target: str) -> None:
+    """Make the built-in root file system in a new folder; nothing is left of a failure."""
+    parent, name = os.path.split(os.path.abspath(target))
+    try:
+        with files.folder(parent) as at, ExitStack() as undo:
+            busybox = builtin.find_busybox(os.uname().machine)
+            os.mkdir(name, 0o755, dir_fd=at)
+            undo.callback(_discard, name, at)
+            builtin.make(f"{parent}/{name}", busybox)
+            undo.pop_all()
+    except FileExistsError:
+        raise Conflict(f"{target} is there already", hint="Name another folder: -o DIR") from None
+    except OSError as error:
+        raise files.system_error(f"{target} was not made", error) from None
+
+
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)[:200]
 

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import nspawn
+from nspawn.container.client import Client
 from nspawn.errors import NotRunning, NspawnError
 from nspawn.kernel import libc
 from nspawn.layout import Layout, on_android
@@ -19,7 +20,6 @@ from nspawn.service.store import Store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nspawn.container.client import Client
     from nspawn.model.record import Record
 
 _SECONDS = 20.0
@@ -50,6 +50,30 @@ def ensure(layout: Layout, client: Client) -> Record:
     except NotRunning:
         pass
     return _start(layout, client)
+
+
+def ensure_default(layout: Layout) -> Record:
+    """`ensure` with a client of its own."""
+    return ensure(layout, Client(layout))
+
+
+def shutdown(layout: Layout) -> None:
+    """Stop all containers in order, and the spawner; returns when it is gone.  NotRunning without one."""
+    client = Client(layout)
+    keeper = client.call("ping").integer("keeper")
+    try:
+        pidfd = libc.pidfd_open(keeper)
+    except OSError:
+        pidfd = -1
+    with client.watch() as watch:
+        client.call("shutdown")
+        while watch.recv() is not None:
+            pass
+    if pidfd >= 0:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(_SECONDS * 1000)
+        os.close(pidfd)
 
 
 def _start(layout: Layout, client: Client) -> Record:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from nspawn.service import files
 
 if TYPE_CHECKING:
     from nspawn.layout import Layout
+    from nspawn.model.record import Record
 
 DEFAULT_PORT = 8080
 
@@ -55,3 +58,48 @@ def addresses_or_none(layout: Layout) -> list[str]:
         return addresses(port(layout))
     except NspawnError:
         return []
+
+
+def find_own(answer: Record) -> int:
+    """The port on which the page really is ours, before a code is handed to it.
+
+    answer: of the spawner's ping.  Another program may hold the usual port (facts: web, Threats), so the
+    sockets of the keeper are looked up among those that listen (proc_pid_net(5)).
+    """
+    ours = _sockets(answer.integer("keeper"))
+    for port_, inode in _listening("/proc/net/tcp"):
+        if inode in ours:
+            return port_
+    refused = "; ".join(value.decode("utf-8", "replace") for value in answer.all("refused"))
+    raise NspawnError(
+        "the page is not served",
+        refused or "the spawner was started without it",
+        "Free the port or set page.port in config.toml, then: nspawn shutdown && nspawn serve",
+    )
+
+
+def _sockets(pid: int) -> set[str]:
+    found: set[str] = set()
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return found
+    for name in names:
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
+    return found
+
+
+def _listening(path: str) -> list[tuple[int, str]]:
+    """(port, inode) of each listening socket."""
+    try:
+        with open(path, encoding="ascii") as file:
+            text = file.read()
+    except OSError:
+        return []
+    pattern = r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F:]+ 0A(?: +\S+){5} +(\d+)"
+    return [(int(number, 16), inode) for number, inode in re.findall(pattern, text, re.MULTILINE)]

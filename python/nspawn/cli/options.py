@@ -1,0 +1,120 @@
+"""The command lines of all subcommands."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from nspawn.errors import UsageError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are ours; abbreviated options would change their meaning with each new one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print and exit for."""
+        raise UsageError(message, hint=f"See {self.prog} --help.")
+
+
+def build(commands: dict[str, Command]) -> Parser:
+    """The parser.  commands: what to call, by the subcommand's name."""
+    parser = Parser(prog="nspawn", description="Containers by name.")
+    words = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def add(name: str, text: str, *, named: bool = True) -> argparse.ArgumentParser:
+        word = words.add_parser(name, help=text, description=f"{text}.")
+        word.set_defaults(call=commands[name])
+        if named:
+            word.add_argument("name", metavar="NAME", help="the container")
+        return word
+
+    _add_create(add("create", "Make a container"))
+    start = add("start", "Start a container, and the spawner when there is none")
+    start.add_argument("-a", "--attach", action="store_true", help="show its console")
+    for name, text in (("stop", "End a container in order"), ("restart", "Stop and start a container")):
+        word = add(name, text)
+        word.add_argument(
+            "--time", type=float, metavar="S", help="seconds before it is killed (default: its stop_time)"
+        )
+    kill = add("kill", "Send a signal to a container's first process")
+    kill.add_argument(
+        "-s", "--signal", default="SIGKILL", metavar="SIGNAL", help="default: SIGKILL, for all of it"
+    )
+    show = add("list", "Show all containers", named=False)
+    show.add_argument("--json", action="store_true", help="for programs")
+    info = add("info", "Show one container: its state and settings")
+    info.add_argument("--json", action="store_true", help="for programs")
+    _add_inside(add("exec", "Run a command in a running container"), command=True)
+    _add_inside(add("shell", "Open a shell in a running container"), command=False)
+    add("console", "Show a container's console and type on it; Ctrl-] three times leaves it")
+    logs = add("logs", "Show what a container wrote to its console")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what it writes from now on")
+    logs.add_argument("-n", "--lines", type=int, metavar="N", help="only the last N lines")
+    logs.add_argument("--raw", action="store_true", help="every byte, also what acts on a terminal")
+    rename = add("rename", "Give a stopped container another name")
+    rename.add_argument("new", metavar="NEW", help="the name it shall have")
+    change = add("set", "Change settings; they count from the next start on")
+    change.add_argument(
+        "changes",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="as in container.toml: autostart.order=3, binds=/a:/b,/c:/d:ro; empty for the default",
+    )
+    add("rm", "Remove a stopped container; a rootfs given by --rootfs is left alone")
+    boot = add("boot", "Start all containers that are marked autostart", named=False)
+    boot.add_argument("--json", action="store_true", help="for programs")
+    doctor = add("doctor", "Show what this machine can do for containers, and what it lacks", named=False)
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    login = add("login", "Show an address that opens the page, valid once, for a minute", named=False)
+    login.add_argument("--code", action="store_true", help="only the code")
+    token = add("token", "Show the token of the page", named=False)
+    token.add_argument("action", nargs="?", choices=["rotate"], help="make a new one; all logins end")
+    add("shutdown", "Stop all containers in order, and the spawner", named=False)
+    serve = add("serve", "Run the spawner and the page in the foreground", named=False)
+    serve.add_argument(
+        "--port", type=int, metavar="N", help="of the page (default: page.port of config.toml, 8080)"
+    )
+    serve.add_argument("--no-page", action="store_true", help="only the spawner")
+    return parser
+
+
+def _add_create(create: argparse.ArgumentParser) -> None:
+    source = create.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", metavar="IMAGE", help="'builtin': busybox, without any network")
+    source.add_argument("--rootfs", metavar="DIR", help="a folder of yours, used where it is")
+    source.add_argument(
+        "--tar", metavar="FILE", help="an archive (.tar, .gz, .bz2, .xz, .zst), '-' for standard input"
+    )
+    create.add_argument("--start", action="store_true", help="start it as well")
+    create.add_argument("--command", metavar="WORDS", help="what it runs (default: a shell)")
+    create.add_argument("--boot", action="store_true", help="run the rootfs's own init")
+    create.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    create.add_argument("--bind", action="append", default=[], metavar="SRC:DST[:ro]", help="may be repeated")
+    create.add_argument(
+        "--port", action="append", default=[], metavar="HOST:PORT[/udp]", help="may be repeated"
+    )
+    create.add_argument("--user", metavar="USER[:GROUP]", help="who its command runs as")
+    create.add_argument("--workdir", metavar="DIR", help="where its command starts")
+    create.add_argument("--hostname", metavar="NAME", help="instead of the container's name")
+    create.add_argument("--net", metavar="MODE", help="'host' (default) or 'none'")
+    create.add_argument("--read-only", action="store_true", help="its rootfs cannot be written")
+    create.add_argument("--ephemeral", action="store_true", help="what it writes is gone at its end")
+    create.add_argument("--autostart", action="store_true", help="start it with the machine")
+    create.add_argument("--restart", metavar="POLICY", help="'no' (default), 'on-failure' or 'always'")
+    create.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting; may be repeated"
+    )
+
+
+def _add_inside(word: argparse.ArgumentParser, *, command: bool) -> None:
+    word.add_argument("--user", default="", metavar="USER[:GROUP]", help="default: root")
+    word.add_argument("--workdir", default="", metavar="DIR", help="default: the user's home")
+    word.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
+    if command:
+        word.add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD", help="with its arguments")
