@@ -31,3 +31,11 @@ export function duration(seconds) {
   if (minutes) return `${minutes} min ${whole % 60} s`;
   return `${whole} s`;
 }
+
+/**
+ * @param {string} image as the settings name it
+ * @returns {string}
+ */
+export function imageName(image) {
+  return image === "builtin" ? "Built-in" : image;
+}

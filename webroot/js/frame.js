@@ -2,7 +2,6 @@
 import { html, useEffect, useRef } from "./html.js";
 import { useLive } from "./live.js";
 import { Icon } from "./parts/icons.js";
-import { setSession } from "./session.js";
 
 /** @typedef {import("./router.js").Route} Route */
 
@@ -53,9 +52,6 @@ export function Frame({ route, children }) {
       </nav>
       <div class="side">
         <${LinkMark} />
-        <button type="button" class="button quiet" onClick=${() => setSession("")}>
-          <${Icon} name="out" />Log out
-        </button>
       </div>
     </div>
     <main class="main" tabindex="-1" ref=${main}>${children}</main>

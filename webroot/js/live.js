@@ -95,7 +95,8 @@ export async function reload() {
  * @param {unknown} data
  */
 function onEvent(event, data) {
-  if (event === "hello" || event === "reset" || event === "damaged") reload();
+  if (event === "reset" && watched) connect();
+  else if (event === "hello" || event === "reset" || event === "damaged") reload();
   else if (event === "container") learn(parseContainer(data));
   else if (event === "removed") forget(new Shape(data, "event").text("name"));
   else if (event === "job") learnJob(parseJob(data));

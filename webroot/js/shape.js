@@ -60,6 +60,14 @@ export class Shape {
     return typeof value === "boolean" ? value : wrong(this.#at(key), "true or false");
   }
 
+  /**
+   * @param {string} key
+   * @returns {boolean | null} null when it is absent or null
+   */
+  known(key) {
+    return (this.#value[key] ?? null) === null ? null : this.flag(key);
+  }
+
   /** @param {string} key */
   object(key) {
     return new Shape(this.#value[key], this.#at(key));

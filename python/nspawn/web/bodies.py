@@ -65,7 +65,8 @@ def gated_channel(knows: Callable[[str], bool], folder: str) -> type[HTTPChannel
         def _refusal(self) -> Any:
             if not self.chunked and self.content_length <= SMALL:
                 return None
-            if not is_upload(self.command, self.request_uri.partition("?")[0]):
+            # Typed as bytes; it is the text of PATH_INFO (waitress.parser.split_uri).
+            if not is_upload(self.command, str(self.path)):
                 return RequestEntityTooLarge(f"at most {SMALL} bytes are taken here")
             if not knows(self.headers.get("AUTHORIZATION", "")):
                 return Unauthorized("log in before sending a file")

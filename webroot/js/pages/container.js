@@ -1,5 +1,5 @@
 import { act, remove, setAutostart } from "../acts.js";
-import { duration } from "../format.js";
+import { duration, imageName } from "../format.js";
 import { useTitle } from "../frame.js";
 import { html, useState } from "../html.js";
 import { useLive } from "../live.js";
@@ -55,7 +55,7 @@ function Acts({ container }) {
 function Summary({ container }) {
   const { settings, pid, rootfs } = container;
   const pairs = /** @type {[string, string][]} */ ([
-    ["Image", settings.image],
+    ["Image", imageName(settings.image)],
     ["Runs", settings.boot ? "its own init" : settings.command.join(" ") || "a shell"],
     ["Process", pid ? String(pid) : ""],
     ["Host name", settings.hostname],

@@ -1,5 +1,5 @@
 import { act } from "../acts.js";
-import { duration } from "../format.js";
+import { duration, imageName } from "../format.js";
 import { useTitle } from "../frame.js";
 import { html } from "../html.js";
 import { reload, useLive } from "../live.js";
@@ -15,10 +15,10 @@ import { containerLink } from "../router.js";
 
 function Skeleton() {
   return html`<div class="card" aria-label="Loading" role="status">
-    <ul class="rows" aria-hidden="true">
+    <ul aria-hidden="true">
       ${[1, 2, 3].map(
         (key) =>
-          html`<li key=${key}><div class="skeleton short"></div><div></div><div class="skeleton long"></div></li>`,
+          html`<li class="row" key=${key}><div class="skeleton short"></div><div></div><div class="skeleton long"></div></li>`,
       )}
     </ul>
   </div>`;
@@ -37,11 +37,11 @@ function Empty() {
 function Row({ container, now }) {
   const { name, state, settings } = container;
   const up = state === "running" || state === "stopping";
-  const facts = [settings.image || container.rootfs];
+  const facts = [imageName(settings.image) || container.rootfs];
   if (up && container.started) facts.push(`up ${duration(now - container.started)}`);
   if (endedBadly(container)) facts.push(container.exit);
   if (settings.autostart) facts.push("starts at boot");
-  return html`<li>
+  return html`<li class="row">
     <div class="row-name"><a href=${containerLink(name)}>${name}</a><${StateMark} container=${container} /></div>
     <div class="row-more">${facts.filter(Boolean).map((fact) => html`<span key=${fact}>${fact}</span>`)}</div>
     <div class="row-acts">
@@ -79,7 +79,7 @@ export function ContainersPage() {
       list &&
       list.length > 0 &&
       html`<div class="card">
-        <ul class="rows">
+        <ul>
           ${list.map((each) => html`<${Row} key=${each.name} container=${each} now=${now} />`)}
         </ul>
       </div>`

@@ -8,9 +8,10 @@ import { Icon } from "../parts/icons.js";
 import { Bar, JobView } from "../parts/job.js";
 import { ProblemBox } from "../parts/problem.js";
 import { said } from "../parts/toasts.js";
-import { asProblem, Problem } from "../problem.js";
+import { asProblem } from "../problem.js";
 import { containerLink, go } from "../router.js";
 
+/** @typedef {import("../problem.js").Problem} Problem */
 /** @typedef {"builtin" | "upload" | "tarball" | "folder"} Kind */
 
 const KINDS = /** @type {const} */ ([

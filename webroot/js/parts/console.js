@@ -14,6 +14,7 @@ const NEAR = 24;
 /** @param {Line} line */
 function lineNode(line) {
   const node = document.createElement("div");
+  node.className = "console-line";
   for (const { text, style } of line) {
     if (!style) {
       node.append(text);

@@ -14,7 +14,7 @@ export function Confirm({ title, children, confirm, act, close }) {
   }, []);
   return html`<dialog ref=${dialog} aria-labelledby="confirm-title" onClose=${close}>
     <form method="dialog">
-      <h2 id="confirm-title">${title}</h2>
+      <h2 id="confirm-title" class="dialog-title">${title}</h2>
       <div class="soft">${children}</div>
       <div class="buttons">
         <button type="submit" class="button" autofocus>Cancel</button>

@@ -13,14 +13,15 @@ const WORDS = {
 };
 
 /** Ends that nobody needs to look at. */
-const QUIET_ENDS = ["", "exit code 0", "poweroff", "reboot", "unknown", "signal SIGTERM", "stopped"];
+const QUIET_END =
+  /^$|^(exit code (0|129|130|137|143)|stopped|killed|poweroff|reboot)$|^(unknown|the machine) /;
 
 /**
  * @param {Container} container
  * @returns {boolean} whether it ended in a way that somebody should look at
  */
 export function endedBadly(container) {
-  return container.state === "stopped" && !QUIET_ENDS.includes(container.exit);
+  return container.state === "stopped" && !QUIET_END.test(container.exit);
 }
 
 /** @param {{ container: Container }} props */
