@@ -51,17 +51,23 @@ class Cell:
         *,
         terminal: bool = False,
         session: bool = False,
+        controlling: bool = False,
         dies_with_parent: bool = False,
     ) -> None:
         """Tell it what to run.
 
         spec: the fields of a RunSpec, which the child parses: errors in it are met by read().
         descriptors: standard input, output and error, or none to keep ours.  terminal: the standard input
-        is /dev/console, and with `session`, in which it leads a session of its own, also its controlling
-        terminal.  OSError when the cell is gone.
+        becomes /dev/console.  session: it leads a session of its own; controlling: with the standard input
+        as its controlling terminal.  OSError when the cell is gone.
         """
         # Ours first: the first field of a name is the one that counts.
-        data = b"terminal=%d\0session=%d\0dies-with-parent=%d\0" % (terminal, session, dies_with_parent)
+        data = b"terminal=%d\0session=%d\0controlling=%d\0dies-with-parent=%d\0" % (
+            terminal,
+            session,
+            controlling,
+            dies_with_parent,
+        )
         data += spec.encode()
         if len(data) > unix.LARGEST:
             raise NspawnError(
@@ -176,7 +182,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
         os.dup2(descriptor, number)
     if record.flag("session"):
         os.setsid()
-        if terminal:
+        if record.flag("controlling"):
             program.take_terminal()
     _enter(host, spec, rootfs, terminal=terminal, warn=warn)
     user = users.find(spec.user)

@@ -32,6 +32,7 @@ _SIGNALS = (
     _signal.SIGUSR2,
     _signal.SIGTTOU,
 )
+_ENDING = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT)
 
 
 def run(spec: RunSpec, layout: Layout, environ: Mapping[str, str], warn: Callable[[str], None]) -> int:
@@ -84,10 +85,10 @@ def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], No
     name = f"{_prefix()}{os.getpid()}-{process.start_time(os.getpid())}"
     cell = cells.make(host, spec.network, name=name, memory=False)
     try:
-        cell.run(spec.to_record(), terminal=terminal, dies_with_parent=True)
+        cell.run(spec.to_record(), terminal=terminal, session=spec.boot, dies_with_parent=True)
         while cell.read(warn):
             pass
-        status = _wait(cell.pid)
+        status = _wait(cell.pid, init=spec.boot)
         cell.pid = 0
         return status
     finally:
@@ -99,8 +100,13 @@ def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], No
         cgroup.remove_parent(host.hierarchy)
 
 
-def _wait(pid: int) -> int:
-    """The wait status of the container's first process, to which signals are handed on meanwhile."""
+def _wait(pid: int, *, init: bool) -> int:
+    """The wait status of the container's first process, to which signals are handed on meanwhile.
+
+    An init takes SIGTERM, SIGHUP and SIGINT for other things than its end: at the first of them it gets the
+    signal that it calls for, at the second it is killed.
+    """
+    asked = False
     while True:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
@@ -109,17 +115,19 @@ def _wait(pid: int) -> int:
         number = info.si_signo
         if number in (_signal.SIGCHLD, _signal.SIGTTOU):
             continue
-        handling = process.handling(pid, number)
-        # What the terminal sends (SI_KERNEL) reaches the container too, which shares our process group.
-        typed = info.si_code == _SI_KERNEL and number in (_signal.SIGINT, _signal.SIGQUIT)
-        if handling == "catch":
-            if not typed:
-                os.kill(pid, number)
-        elif not (typed and handling == "ignore"):
+        # What the terminal sends (SI_KERNEL) reaches a command too, which shares our process group; an init
+        # has a session of its own.
+        typed = info.si_code == _SI_KERNEL and number in (_signal.SIGINT, _signal.SIGQUIT) and not init
+        wanted = process.stop_signal(pid, init=True) if init and number in _ENDING else number
+        handling = process.handling(pid, wanted)
+        if (init and asked) or handling == "default" or (handling == "ignore" and not typed):
             # A process 1 without a handler never sees the signal: the only answer is to end it.
             os.kill(pid, _signal.SIGKILL)
             os.waitpid(pid, 0)
             return number
+        if not typed:
+            os.kill(pid, wanted)
+        asked = asked or number in _ENDING
 
 
 def _prefix() -> str:

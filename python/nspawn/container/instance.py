@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-_SIGRTMIN_3 = 37  # glibc's SIGRTMIN is 34 on every architecture: systemd's orderly poweroff (systemd(1))
 _SPEC_PREFIX = "spec."
 _STOP_SECONDS = 10.0
 #: Settings of the request that are kept to start the container again.
@@ -188,7 +187,7 @@ class Instance:
             self.start_time = process.start_time(cell.pid)
             self.started = time.time()
             slave = self.console.slave
-            cell.run(self.request, (slave, slave, slave), terminal=True, session=True)
+            cell.run(self.request, (slave, slave, slave), terminal=True, session=True, controlling=True)
             cell.channel.setblocking(False)
             self.spawner.loop.add(cell.channel.fileno(), self._channel_ready)
         except (OSError, NspawnError) as error:
@@ -267,26 +266,14 @@ class Instance:
 
     def _signal_end(self) -> bool:
         """Send the stop signal; False when nobody in the container would heed it."""
-        number = self.request.integer("stop-signal") or self._usual_stop_signal()
+        number = self.request.integer("stop-signal") or process.stop_signal(
+            self.pid, init=self.request.flag("boot")
+        )
         if not self.private or process.handling(self.pid, number) == "catch":
             self.spawner.signal(self.pid, number)
             return True
         # Process 1 without a handler is never told: then the others are, and it ends when they do, or not.
         return self.group is not None and self.group.signal(number, spare=self.pid) > 0
-
-    def _usual_stop_signal(self) -> int:
-        """By the conventions of the init that runs (facts: quirks, Guest service managers)."""
-        if not self.request.flag("boot"):
-            return int(_signal.SIGTERM)
-        try:
-            program = os.path.basename(os.readlink(f"/proc/{self.pid}/exe"))
-        except OSError:
-            program = ""
-        if program == "systemd":
-            return _SIGRTMIN_3
-        if program == "busybox":
-            return int(_signal.SIGUSR2)
-        return int(_signal.SIGPWR)
 
     def kill_now(self) -> None:
         """SIGKILL, for everything in it."""
