@@ -184,12 +184,14 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
         os.setsid()
         if record.flag("controlling"):
             program.take_terminal()
-    _enter(host, spec, rootfs, terminal=terminal, warn=warn)
+    _enter(host, flags, spec, rootfs, terminal=terminal, warn=warn)
     user = users.find(spec.user)
     program.become(spec, user)
 
 
-def _enter(host: Host, spec: RunSpec, rootfs: int, *, terminal: bool, warn: Callable[[str], None]) -> None:
+def _enter(
+    host: Host, flags: int, spec: RunSpec, rootfs: int, *, terminal: bool, warn: Callable[[str], None]
+) -> None:
     """From the stage to the container's root, everything mounted."""
     binds = list(spec.binds)
     if host.android:
@@ -201,7 +203,8 @@ def _enter(host: Host, spec: RunSpec, rootfs: int, *, terminal: bool, warn: Call
     stage.move_in(host.stage, root)
     stage.bind_all(host.stage, root, binds, warn)
     stage.leave_host(root)
-    libc.sethostname(spec.hostname)
+    if flags & libc.CLONE_NEWUTS:
+        libc.sethostname(spec.hostname)  # without a namespace of its own it would be the host's
     if not spec.read_only:
         hostname.write_files(spec.hostname, warn)
     stage.mask_units(masked_units(spec.network))
