@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from nspawn.model.runspec import RunSpec
 from tests.bench import memory, program, rootfs
 from tests.bench.program import NotServingError, Server
-from tests.bench.report import Column, Goal, Part, Table, Value
+from tests.bench.report import Column, Goal, Part, Table, Value, cell
 from tests.bench.samples import Spread, spread
 
 _CONTAINERS = 10
 _IDLE = 30.0  # seconds
-_SETTLE = 1.0
-_REPEATS = 3
+_SETTLE = 1.0  # seconds
+_STEPS = 3
+_SLEEP = ("/bin/sleep", "1000000")
 _SPAWNER_LIMIT, _ADDED_LIMIT = 5e6, 0.4e6
 _ROLES = ("keeper", "spawner", "cell")
 
@@ -38,33 +39,29 @@ class State:
 
 
 def measure(folder: Path, pairs: int, seed: int) -> Part:
-    """Idle and with 10 containers, several times over; and 30 seconds of rest. pairs, seed: not used."""
+    """With no container, with 10, 20 and 30; and 30 seconds of rest with 10. pairs, seed: not used.
+
+    Every container is one more, never one in the place of another: what a process has freed it keeps.
+    """
     del pairs, seed
     tree = rootfs.make(folder / "tiny", "tiny")
-    idle: list[State] = []
-    full: list[State] = []
+    woken: dict[str, int] = {}
     try:
         with program.serving(folder / "state") as server:
-            for name in _names():  # once before: what is loaded by the first start is there afterwards
-                server.start(name, tree, "/bin/sleep", "1000000")
-            _stop_all(server)
-            for _repeat in range(_REPEATS):
-                idle.append(_look(server, tree))
-                for name in _names():
-                    server.start(name, tree, "/bin/sleep", "1000000")
-                full.append(_look(server, tree))
-                if len(full) < _REPEATS:
-                    _stop_all(server)
-            woken = _wake_ups(server)
-            _stop_all(server)
+            server.start("first", tree, *_SLEEP)  # what the first start loads is there afterwards
+            server.stop("first")
+            states = [_look(server, tree)]
+            for step in range(_STEPS):
+                for index in range(_CONTAINERS):
+                    server.start(f"idle{step}.{index}", tree, *_SLEEP)
+                states.append(_look(server, tree))
+                woken = woken or _wake_ups(server)
     except NotServingError as error:
         return Part(goals=_goals(None, None, None, str(error)))
-    added = spread([(b.whole - a.whole) / _CONTAINERS for a, b in zip(idle, full, strict=True)])
-    alone = spread([state.alone["spawner"] for state in idle])
-    goals = _goals(
-        spread([state.pss["spawner"] for state in idle]), added, spread([float(sum(woken.values()))])
-    )
-    return Part(goals=goals, tables=[_table(idle, full, woken, added, alone)])
+    added = spread([(b.whole - a.whole) / _CONTAINERS for a, b in pairwise(states)])
+    spawner = spread([state.pss["spawner"] for state in states])
+    goals = _goals(spawner, added, spread([float(sum(woken.values()))]))
+    return Part(goals=goals, tables=[_table(states, woken, added)])
 
 
 def _goals(spawner: Spread | None, added: Spread | None, woken: Spread | None, why: str = "") -> list[Goal]:
@@ -76,15 +73,6 @@ def _goals(spawner: Spread | None, added: Spread | None, woken: Spread | None, w
         ),
         Goal(name=wakes, limit=0, unit="count", figure=woken, why_not=why),
     ]
-
-
-def _names() -> list[str]:
-    return [f"idle{index}" for index in range(_CONTAINERS)]
-
-
-def _stop_all(server: Server) -> None:
-    for name in _names():
-        server.stop(name)
 
 
 def _family(server: Server) -> tuple[dict[str, int], list[int]]:
@@ -128,29 +116,25 @@ def _wake_ups(server: Server) -> dict[str, int]:
     return {role: memory.switches(pid) - before[role] for role, pid in roles.items()}
 
 
-def _table(
-    idle: list[State], full: list[State], woken: Mapping[str, int], added: Spread, alone: Spread
-) -> Table:
-    def middle(states: list[State], kind: Callable[[State], Mapping[str, float]], role: str) -> float:
-        return statistics.median(kind(state).get(role, 0.0) for state in states)
-
+def _table(states: list[State], woken: Mapping[str, int], added: Spread) -> Table:
+    idle, full = states[:2]
     rows: list[list[Value]] = [
         [
             role,
-            middle(idle, lambda s: s.pss, role),
-            middle(full, lambda s: s.pss, role),
-            middle(idle, lambda s: s.alone, role),
-            middle(full, lambda s: s.alone, role),
-            middle(idle, lambda s: s.rss, role),
+            idle.pss.get(role, 0.0),
+            full.pss.get(role, 0.0),
+            idle.alone.get(role, 0.0),
+            full.alone.get(role, 0.0),
+            idle.rss.get(role, 0.0),
             float(woken.get(role, 0)),
         ]
         for role in _ROLES
     ]
     rows.append(["the three together", *(sum(_numbers(rows, column)) for column in range(1, 7))])
-    own = statistics.median(state.containers for state in full)
-    rows.append([f"the {_CONTAINERS} containers' own processes", None, own, None, None, None, None])
-    by_frames = statistics.median(
-        (sum(b.alone.values()) - sum(a.alone.values())) / _CONTAINERS for a, b in zip(idle, full, strict=True)
+    own = f"the {_CONTAINERS} containers' own processes"
+    rows.append([own, None, full.containers, None, None, None, None])
+    alone = spread(
+        [(sum(b.alone.values()) - sum(a.alone.values())) / _CONTAINERS for a, b in pairwise(states)]
     )
     return Table(
         title="Memory and wake-ups",
@@ -168,14 +152,13 @@ def _table(
             (
                 "PSS is the kernel's (/proc/PID/smaps_rollup); it is lower while other programs use the same "
                 "Python, as the benchmark does. Alone: the same counted by page frames among these three "
-                "only, as on a phone where nothing else runs Python: "
-                f"{alone.median / 1e6:.2f} MB for the spawner."
+                "only, as on a phone where nothing else runs Python."
             ),
             (
-                "Added by a container: the growth of the three together, by a tenth, with ten times "
-                f"busybox's `sleep`: {added.median / 1e6:.3f} MB, alone {by_frames / 1e6:.3f} MB."
+                f"Added by a container: a tenth of the growth of the three together, in {_STEPS} steps of "
+                f"{_CONTAINERS} more that run busybox's `sleep`: {cell(added, 'kB')} kB, alone "
+                f"{cell(alone, 'kB')} kB. MB is 10^6 bytes."
             ),
-            f"Medians of {_REPEATS} looks; MB is 10^6 bytes.",
         ],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.bench.samples import Spread, spread
 
 _IDLE = 2.0  # seconds without a request until it leaves
 _PATIENCE = 20.0
+_LATER = 20
+_USED = ("/", "/api/v1/containers", "/api/v1/host", "/api/v1/jobs", "/api/v1/settings")
 _MOST_ROUNDS = 10
 _FIRST_LIMIT, _RSS_LIMIT = 0.35, 40e6
 _GONE_LIMIT = _IDLE + 3.0
@@ -50,7 +53,7 @@ def measure(folder: Path, pairs: int, seed: int) -> Part:
             ["first answer (GET /health), started by the request", first, None],
             ["a later answer", spread(later), None],
             [f"gone after its last answer (NSPAWN_WEB_IDLE={_IDLE:.0f})", leaving, None],
-            ["RSS after 20 answers", None, size],
+            [f"RSS after {_LATER + len(_USED)} answers, of the page and the API among them", None, size],
         ],
         notes=[f"{len(answers)} times; each answer on a connection of its own; files are in the page cache."],
     )
@@ -74,7 +77,10 @@ def _goals(first: Spread | None, size: Spread | None, gone: Spread | None, why: 
 def _once(server: Server, port: int) -> tuple[float, float, float, float]:
     """First and later answer in seconds, RSS in bytes, seconds until it was gone."""
     first = _ask(port)
-    times = [_ask(port) for _again in range(20)]
+    times = [_ask(port) for _again in range(_LATER)]
+    token = _token(server)
+    for path in _USED:
+        _ask(port, path, token)
     pid = server.web()
     if not pid:
         raise NoAnswerError("somebody answered, but the spawner knows of no web process")
@@ -87,14 +93,32 @@ def _once(server: Server, port: int) -> tuple[float, float, float, float]:
     return first, sorted(times)[len(times) // 2], size, time.perf_counter() - idle
 
 
-def _ask(port: int) -> float:
+def _token(server: Server) -> str:
+    """The token as `nspawn token` says it."""
+    run = subprocess.run(
+        [str(program.WRAPPER), "token"],
+        env=program.environment(Path(server.layout.root)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode != 0:
+        raise NoAnswerError(f"nspawn token: {run.stderr.strip()}")
+    return run.stdout.strip()
+
+
+def _ask(port: int, path: str = "/health", token: str = "") -> float:
     """Seconds from connecting to the end of an answer with status 200."""
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n"
+    if token:
+        head += f"Authorization: Bearer {token}\r\n"
     begin = time.perf_counter()
     with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE) as end:
-        end.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        end.sendall(f"{head}\r\n".encode())
         answer = b""
         while data := end.recv(65536):
             answer += data
-    if b" 200 " not in answer.split(b"\r\n", 1)[0]:
-        raise NoAnswerError(f"GET /health: {answer[:200]!r}")
+    status = answer.split(b"\r\n", 1)[0].decode("ascii", "replace")
+    if " 200 " not in status:
+        raise NoAnswerError(f"GET {path}: {status or 'no answer'}")
     return time.perf_counter() - begin
