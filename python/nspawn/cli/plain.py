@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 
-# ECMA-48: control sequences (only `m`, colours, is kept), strings (OSC, DCS, ...), other escapes, controls.
-_CSI = rb"\x1b\[[0-?]*[ -/]*([@-~])"
-_STRING = rb"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"
-_ESCAPE = rb"\x1b[ -/]*[0-Z\\`-~]"
-_CONTROL = rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]|\r(?=[\r\n])"
-_PARTS = re.compile(rb"|".join((_CSI, _STRING, _ESCAPE, _CONTROL)))
+# Single characters that act; not tab, line feed, bell (it ends strings), escape, and a return that overwrites.
+_CONTROLS = re.compile(rb"[\x00-\x06\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\r+(?=\n)")
+# Half a character: whatever is taken out between it and what follows, the two shall not become one.
+_HALF = re.compile(rb"\xc2(?![\x80-\xbf])")
+# ECMA-48: control sequences, of which only `m` (colours) is kept, strings (OSC, DCS, ...), other escapes, C1.
+_SEQUENCES = re.compile(
+    rb"\x1b\[[0-?]*[ -/]*([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\`-~]|\xc2[\x80-\x9f]"
+)
+_STRAY = re.compile(rb"\x1b(?!\[[0-?]*m)|\x07")
 #: A sequence, or the first byte of one, which may go on in the next piece.
-_UNFINISHED = re.compile(rb"(?:\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)?|\xc2|\r)\Z")
+_UNFINISHED = re.compile(rb"(?:\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)|\xc2|\r+)\Z")
 _LONGEST = 4096
 
 
@@ -30,19 +33,18 @@ class Plain:
         unfinished = _UNFINISHED.search(data, max(0, len(data) - _LONGEST))
         cut = unfinished.start() if unfinished else len(data)
         data, self._kept = data[:cut], data[cut:]
-        return _PARTS.sub(_keep, data).replace(b"\x1b", b"") if b"\x1b" not in data else _colours(data)
+        return _clean(data)
 
     def end(self) -> bytes:
         """What is left when nothing comes any more."""
         data, self._kept = self._kept, b""
-        return data if data == b"\r" else b""
+        return data if data.startswith(b"\r") else b""
+
+
+def _clean(data: bytes) -> bytes:
+    data = _SEQUENCES.sub(_keep, _HALF.sub(b"?", _CONTROLS.sub(b"", data)))
+    return _STRAY.sub(b"", data)
 
 
 def _keep(found: re.Match[bytes]) -> bytes:
     return found[0] if found[1] == b"m" else b""
-
-
-def _colours(data: bytes) -> bytes:
-    """Without any escape that is no colour, finished or not."""
-    kept = _PARTS.sub(_keep, data)
-    return re.sub(rb"\x1b(?!\[[0-?]*m)", b"", kept)

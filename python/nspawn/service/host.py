@@ -172,7 +172,9 @@ def kernel_config() -> Mapping[str, str] | None:
             text = (gzip.decompress(data) if path.endswith(".gz") else data).decode("ascii", "replace")
         except (OSError, EOFError):
             continue
-        return dict(re.findall(r"^CONFIG_(\w+)=([ym])$", text, re.MULTILINE))
+        found = dict(re.findall(r"^CONFIG_(\w+)=([ym])$", text, re.MULTILINE))
+        if found:
+            return found
     return None
 
 
