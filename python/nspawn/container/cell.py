@@ -12,7 +12,7 @@ import os
 
 from nspawn.container import hostname, program, stage
 from nspawn.errors import NspawnError
-from nspawn.kernel import libc, unix, users
+from nspawn.kernel import libc, process, unix, users
 from nspawn.kernel.cgroup import Group
 from nspawn.kernel.clone import clone
 from nspawn.model.mounts import masked_units
@@ -157,6 +157,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
         unix.send(channel, Record((("warning", text),)).encode())
 
     group.enter(tracked=born)
+    process.be_killable()
     if flags & libc.CLONE_NEWCGROUP:
         try:
             libc.unshare(libc.CLONE_NEWCGROUP)

@@ -7,7 +7,7 @@ import os
 from nspawn.container import cell as cells
 from nspawn.container import stage
 from nspawn.container.host import Host
-from nspawn.kernel import cgroup, process
+from nspawn.kernel import cgroup, process, unix
 from nspawn.kernel.cgroup import Group
 
 TYPE_CHECKING = False
@@ -84,8 +84,19 @@ def _remember_terminal() -> Callable[[], None]:
 def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], None]) -> int:
     name = f"{_prefix()}{os.getpid()}-{process.start_time(os.getpid())}"
     cell = cells.make(host, spec.network, name=name, memory=False)
+    drain = None
+    streams: tuple[int, ...] = ()
     try:
-        cell.run(spec.to_record(), terminal=terminal, session=spec.boot, dies_with_parent=True)
+        if spec.boot and not terminal:
+            drain, slave = _drained_console()
+            streams = (slave, slave, slave)
+        cell.run(
+            spec.to_record(),
+            streams,
+            terminal=terminal or bool(streams),
+            session=spec.boot,
+            dies_with_parent=True,
+        )
         while cell.read(warn):
             pass
         status = _wait(cell.pid, init=spec.boot)
@@ -98,6 +109,33 @@ def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], No
         cell.channel.close()
         cell.group.end()
         cgroup.remove_parent(host.hierarchy)
+        if drain is not None:
+            os.close(streams[0])
+            os.waitpid(drain, 0)
+
+
+def _drained_console() -> tuple[int, int]:
+    """A console for an init without a terminal: a PTY, and a child that copies what it shows to our output.
+
+    The kernel's own /dev/console, which it would open instead, is the host's.  Returns the child's PID and
+    the PTY's slave.  The child ends when the last slave is closed: keep this one until the container has
+    ended, for an init closes its console between messages.
+    """
+    master, slave = os.openpty()
+    pid = os.fork()
+    if pid:
+        os.close(master)
+        return pid, slave
+    try:
+        unix.close_others(master)
+        while data := os.read(master, 65536):
+            while data:
+                data = data[os.write(1, data) :]
+    except OSError:
+        pass  # EIO: the last slave is closed
+    finally:
+        os._exit(0)
+    raise AssertionError
 
 
 def _wait(pid: int, *, init: bool) -> int:

@@ -44,6 +44,19 @@ def handling(pid: int, signal: int) -> str:
     return "default"
 
 
+def be_killable() -> None:
+    """Take the calling process out of the protection from the out-of-memory killer that its parent has.
+
+    The spawner, and whatever Android's init starts, has a negative score; a container must not.
+    """
+    try:
+        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
+            if int(file.read()) < 0:
+                file.write("0")
+    except OSError:
+        return
+
+
 def stop_signal(pid: int, *, init: bool) -> int:
     """The signal that asks a container's first process to end in order; init: whether it is an init.
 
