@@ -136,6 +136,9 @@ def _child(host: Host, flags: int, group: Group, channel: unix.Socket, *, born: 
     """Never returns: ends by exec or _exit."""
     failure: NspawnError | None = None
     try:
+        _signal.set_wakeup_fd(-1)  # our parent's, closed by now
+        for number in (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
+            _signal.signal(number, _signal.SIG_DFL)
         _become_container(host, flags, group, channel, born=born)
     except NspawnError as error:
         failure = error
