@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-# Single characters that act; not tab, line feed, bell (it ends strings), escape, and a return that overwrites.
+# Single characters that act; not tab, line feed, bell (it ends strings), escape, nor an overwriting return.
 _CONTROLS = re.compile(rb"[\x00-\x06\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\r+(?=\n)")
 # Half a character: whatever is taken out between it and what follows, the two shall not become one.
 _HALF = re.compile(rb"\xc2(?![\x80-\xbf])")
