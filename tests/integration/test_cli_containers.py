@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from tests.support import processes
 from tests.support.command import run
-from tests.support.named import Named, free_port, named
+from tests.support.daemon import free_port
+from tests.support.named import Named, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

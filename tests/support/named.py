@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,14 +40,6 @@ class Named(Program):
     def spawners(self) -> list[int]:
         """The keeper, the spawner, and what they have prepared: all have the folder in their command line."""
         return [pid for pid in processes.with_argument(str(self.root)) if processes.alive(pid)]
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert isinstance(port, int)
-    return port
 
 
 @contextmanager

@@ -1,0 +1,100 @@
+"""Subcommands about the machine: boot, doctor, login, token, shutdown, serve."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from nspawn.cli import base
+from nspawn.errors import NspawnError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def boot(arguments: argparse.Namespace) -> int:
+    """`nspawn boot`: status 1 when any failed."""
+    from nspawn.service import boot as booting
+
+    def tell(outcome: booting.Outcome) -> None:
+        if arguments.json:
+            return
+        if outcome.error:
+            sys.stderr.write(f"{outcome.error.render()}\n")
+            sys.stderr.flush()
+        else:
+            base.say(f"{outcome.name}: {outcome.result}")
+
+    outcomes = booting.boot(base.layout(), tell)
+    if arguments.json:
+        base.say_json([each.as_dict() for each in outcomes])
+    return 1 if any(each.error for each in outcomes) else 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """`nspawn doctor`: status 1 when containers cannot run here."""
+    from nspawn.cli import show
+    from nspawn.service import host
+
+    report = host.report(base.layout())
+    if arguments.json:
+        base.say_json(report.as_dict())
+    else:
+        sys.stdout.write(show.host_text(report))
+    return 1 if report.problems else 0
+
+
+def login(arguments: argparse.Namespace) -> int:
+    """`nspawn login`: the address, only of a page that is ours."""
+    from nspawn.service import daemon, page
+    from nspawn.service.access import Access
+
+    layout = base.layout()
+    if arguments.code:
+        base.say(Access(layout).issue_code())
+        return 0
+    port = page.find_own(daemon.ensure_default(layout))
+    base.say(f"http://127.0.0.1:{port}/login#{Access(layout).issue_code()}")
+    return 0
+
+
+def token(arguments: argparse.Namespace) -> int:
+    """`nspawn token [rotate]`."""
+    from nspawn.service.access import Access
+
+    access = Access(base.layout())
+    base.say(access.rotate() if arguments.action == "rotate" else access.token())
+    return 0
+
+
+def shutdown(_arguments: argparse.Namespace) -> int:
+    """`nspawn shutdown`: returns when the spawner is gone."""
+    from nspawn.errors import NotRunning
+    from nspawn.service import daemon
+
+    try:
+        daemon.shutdown(base.layout())
+    except NotRunning:
+        base.say("the spawner is not running")
+    return 0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """`nspawn serve`: become the keeper."""
+    from nspawn.service import daemon, page
+    from nspawn.service.store import Store
+
+    layout = base.layout()
+    if arguments.no_page:
+        port = 0
+    else:
+        port = page.port(layout) if arguments.port is None else page.parse_port(arguments.port, "--port")
+    Store(layout).prepare()
+    command = daemon.command(layout, page.addresses(port))
+    os.umask(0o077)
+    os.chdir("/")
+    try:
+        os.execve(command[0], command, daemon.environment(os.environ))  # noqa: S606  (no shell is wanted)
+    except OSError as error:
+        raise NspawnError("the spawner cannot be started", error.strerror or str(error)) from None
