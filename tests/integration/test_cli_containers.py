@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import tarfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nspawn.container.client import Client
+from nspawn.layout import Layout
+from nspawn.service.containers import Containers
 from tests.support import processes
 from tests.support.command import run
 from tests.support.daemon import free_port
@@ -132,6 +136,46 @@ def test_logs_are_followed_through_a_restart(nspawn: Named) -> None:
             assert follower.stdout.read() == b""
         finally:
             follower.kill()
+
+
+def test_following_can_be_stopped_from_another_thread(box: Named) -> None:
+    containers = Containers(Layout(str(box.root)))
+    for start in (False, True):
+        if start:
+            box.ok("start", "box")
+        follow = containers.follow("box")
+        with follow as chunks:
+            timer = threading.Timer(0.2, follow.stop)
+            timer.start()
+            assert b"".join(chunks) == b""
+            timer.join()
+        follow.stop()  # once more, when it has ended
+
+
+def test_a_new_follower_gets_history_and_what_comes(nspawn: Named) -> None:
+    nspawn.ok(
+        "create",
+        "box",
+        "--image",
+        "builtin",
+        "--command",
+        "sh -c 'stty -echo; echo first; read x; echo got $x'",
+    )
+    nspawn.ok("start", "box")
+    assert processes.wait_until(lambda: "first" in nspawn.ok("logs", "box").out, 5)
+    layout = Layout(str(nspawn.root))
+    follow = Containers(layout).follow("box")
+    seen = b""
+    with follow as chunks:
+        for chunk in chunks:
+            seen += chunk
+            if seen == b"first\r\n":
+                with Client(layout).attach("box") as attached:
+                    attached.send_input(b"more\n")
+            if b"got" in seen:
+                follow.stop()
+    assert seen == b"first\r\ngot more\r\n"
+    assert Containers(layout).log("box", 1000) == seen
 
 
 def test_a_folder_of_the_users(nspawn: Named, busybox: Path) -> None:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from nspawn.errors import Damaged, NspawnError, Unsupported, UsageError
-from nspawn.images import unpack
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 from nspawn.model.runspec import INITS, SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+#: Started by its path, never imported: tarfile and the decompressors stay out of this process.
+_UNPACK = f"{os.path.dirname(__file__)}/unpack{os.path.splitext(__file__)[1]}"
 _CHUNK = 1 << 18
 _MAGIC = (
     (b"\x1f\x8b", "gz"),
@@ -101,7 +102,7 @@ def _start(
     unpacked_as = "tar" if compression == "zst" else compression
     limits = [str(most_bytes), str(MOST_ENTRIES)]
     child = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", unpack.__file__, unpacked_as, *limits, *SHELLS, *INITS],
+        [sys.executable, "-I", "-S", "-B", _UNPACK, unpacked_as, *limits, *SHELLS, *INITS],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

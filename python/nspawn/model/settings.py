@@ -5,7 +5,6 @@ Input is parsed once, here; errors name the key's path (`autostart.order: expect
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -290,6 +289,8 @@ def _check_together(settings: Settings) -> None:
 
 
 def _unknown(key: object) -> UsageError:
+    import difflib  # rarely needed, and not small
+
     text = str(key)[:80]
     # `order` for `autostart.order`: the name alone is what people remember.
     near = [known for known in KEYS if known.rpartition(".")[2] == text]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -71,13 +72,15 @@ class Follow:
         self._client = client
         self._name = name
         self._limit = limit
+        self._lock = threading.Lock()  # a closed descriptor may be somebody else's by now
         self._wake = -1
         self._stopped = False
         self._undo = ExitStack()
         self._seen: Place | None = None  # what was given out
 
     def __enter__(self) -> Iterator[bytes]:
-        self._wake = os.eventfd(1 if self._stopped else 0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with self._lock:
+            self._wake = os.eventfd(1 if self._stopped else 0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._undo.callback(self._close_wake)
         return self._chunks()
 
@@ -88,13 +91,15 @@ class Follow:
 
     def stop(self) -> None:
         """End it, from any thread."""
-        self._stopped = True
-        if self._wake >= 0:
-            os.eventfd_write(self._wake, 1)
+        with self._lock:
+            self._stopped = True
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     def _close_wake(self) -> None:
-        wake, self._wake = self._wake, -1
-        os.close(wake)
+        with self._lock:
+            wake, self._wake = self._wake, -1
+            os.close(wake)
 
     def _chunks(self) -> Iterator[bytes]:
         try:
