@@ -15,6 +15,7 @@ from nspawn.errors import NspawnError
 from nspawn.kernel import libc, process, unix, users
 from nspawn.kernel.cgroup import Group
 from nspawn.kernel.clone import clone
+from nspawn.model import commandline
 from nspawn.model.mounts import masked_units
 from nspawn.model.record import Record, error_record, raise_error
 from nspawn.model.runspec import Bind, RunSpec
@@ -56,7 +57,8 @@ class Cell:
     ) -> None:
         """Tell it what to run.
 
-        spec: the fields of a RunSpec, which the child parses: errors in it are met by read().
+        spec: the fields of a RunSpec, or `word`s of a command line with `cwd` and `term`; the child parses
+        them, and errors in them are met by read().
         descriptors: standard input, output and error, or none to keep ours.  terminal: the standard input
         becomes /dev/console.  session: it leads a session of its own; controlling: with the standard input
         as its controlling terminal.  OSError when the cell is gone.
@@ -175,7 +177,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     if not data:
         os._exit(0)  # nobody wants the cell any more
     record = Record.decode(data)
-    spec = RunSpec.from_record(record)
+    spec = _spec(record)
     if record.flag("dies-with-parent"):
         libc.prctl(libc.PR_SET_PDEATHSIG, _signal.SIGKILL)
     # By its path: a descriptor from outside belongs to a mount of another namespace, which cannot be bound.
@@ -191,6 +193,20 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     _enter(host, flags, spec, rootfs, terminal=terminal, warn=warn)
     user = users.find(spec.user)
     program.become(spec, user)
+
+
+def _spec(record: Record) -> RunSpec:
+    """The spec that a record holds: its fields, or the words of a command line and the folder they mean."""
+    words = record.all("word")
+    if not words:
+        return RunSpec.from_record(record)
+    spec = commandline.parse(
+        [word.decode("utf-8", "surrogateescape") for word in words],
+        record.text("term"),
+        mini=record.flag("mini"),
+    )
+    program.locate(spec, record.text("cwd", "/"))
+    return spec
 
 
 def _enter(

@@ -1,66 +1,84 @@
-"""A foreground run by the spawner, which has a container half made already: our descriptors travel to it."""
+"""A foreground run by the spawner, which has a container half made already: our descriptors travel to it.
+
+The command line travels as it is and is parsed there: this module is the whole client, and imports only
+what is in the interpreter already.
+"""
 
 from __future__ import annotations
 
-from nspawn.errors import NspawnError
-from nspawn.kernel import unix
-from nspawn.model.record import Record, raise_error
+import _socket
+import posix
+import sys
+
+from nspawn.layout import Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from nspawn.layout import Layout
-    from nspawn.model.runspec import RunSpec
+    from collections.abc import Mapping
 
 _SIGINT = 2
+_LARGEST = 160 * 1024
+_LONGEST_PATH = 107  # of sun_path, unix(7)
 
 
-def run(spec: RunSpec, layout: Layout, warn: Callable[[str], None]) -> int | None:
+def run(words: list[str], environ: Mapping[bytes, bytes], *, mini: bool) -> int | None:
     """Run to the end and give the exit status; None when there is no spawner that could do it.
 
     The container ends with us: the spawner sees our end of the connection close.
     """
+    given = {key.decode("utf-8", "surrogateescape"): environ[key] for key in environ}
+    layout = Layout.from_environment({key: given[key].decode("utf-8", "surrogateescape") for key in given})
+    path = layout.control_socket.encode("utf-8", "surrogateescape")
+    fields = [b"op=run", b"cwd=" + posix.getcwdb(), b"term=" + given.get("TERM", b""), b"mini=%d" % mini]
+    fields += [b"word=" + word.encode("utf-8", "surrogateescape") for word in words]
+    message = b"\0".join(fields)
+    if len(path) > _LONGEST_PATH or len(message) > _LARGEST:
+        return None
+    end = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    rights = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
     try:
-        end = unix.connect(layout.control_socket)
+        end.connect(path)
+        end.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
     except OSError:
         return None
-    try:
-        record = spec.to_record()
-        record.add("op", "run")
-        data = record.encode()
-        if len(data) > unix.LARGEST:
-            return None
-        try:
-            unix.send(end, data, (0, 1, 2))
-        except OSError:
-            return None
-        return _wait(end, warn)
-    finally:
-        end.close()
+    return _wait(end, "nspawn-mini" if mini else "nspawn")
 
 
-def _wait(end: unix.Socket, warn: Callable[[str], None]) -> int | None:
+def _wait(end: _socket.socket, program: str) -> int | None:
     while True:
         try:
-            data, _none = unix.receive(end)
+            data = end.recv(_LARGEST)
         except KeyboardInterrupt:
-            unix.send(end, b"op=signal\0number=%d" % _SIGINT)
+            end.send(b"op=signal\0number=%d" % _SIGINT)
             continue
         except ConnectionResetError:
             data = b""
-        if not data:
-            raise NspawnError(
-                "the container's end is not known",
-                "the spawner went away",
-                "Look at its log: nspawn doctor names it.",
-            )
-        answer = Record.decode(data)
-        if answer.flag("elsewhere"):
+        if data.startswith(b"exit="):
+            return int(data[5:])
+        if data.startswith(b"elsewhere="):
             return None
-        warning = answer.get("warning")
-        if warning is not None:
-            warn(answer.text("warning"))
-            continue
-        raise_error(answer)
-        return answer.integer("exit", 1)
+        status = _tell(data, program)
+        if status is not None:
+            return status
+
+
+def _tell(data: bytes, program: str) -> int | None:
+    """Show a warning, or the error that ended it; then its status."""
+    from nspawn.errors import NspawnError
+    from nspawn.model.record import Record, raise_error
+
+    record = Record.decode(data)
+    try:
+        if record.get("warning") is not None:
+            sys.stderr.write(f"{program}: {record.text('warning')}\n")
+            sys.stderr.flush()
+            return None
+        raise_error(record)
+        raise NspawnError(
+            "the container's end is not known",
+            "the spawner went away",
+            "Look at its log: nspawn doctor names it.",
+        )
+    except NspawnError as error:
+        sys.stderr.write(error.render(program) + "\n")
+        return error.status

@@ -60,7 +60,7 @@ def _read(path: str) -> str | None:
         return None
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return os.read(descriptor, _LIMIT).decode("utf-8", "surrogateescape")
+        return os.read(descriptor, found.st_size + 1).decode("utf-8", "surrogateescape")
     finally:
         os.close(descriptor)
 

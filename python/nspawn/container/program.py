@@ -8,6 +8,7 @@ import os
 
 from nspawn.errors import NspawnError
 from nspawn.kernel import users
+from nspawn.model.names import host_name
 from nspawn.model.runspec import INITS, SHELLS
 
 TYPE_CHECKING = False
@@ -26,6 +27,12 @@ _TIOCSCTTY = 0x540E
 def take_terminal() -> None:
     """Make the standard input the controlling terminal of our new session."""
     fcntl.ioctl(0, _TIOCSCTTY, 0)
+
+
+def locate(spec: RunSpec, folder: str) -> None:
+    """Make the rootfs an absolute path without links, as seen from the folder; name the host by it."""
+    spec.rootfs = os.path.realpath(os.path.join(folder, spec.rootfs))
+    spec.hostname = spec.hostname or host_name(os.path.basename(spec.rootfs))
 
 
 def become(spec: RunSpec, user: User) -> None:

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nspawn.container.cell import Cell
+    from nspawn.container.loop import Timer
     from nspawn.layout import Layout
 else:
     import _signal
 
 _GROUP_RETRY = 0.02  # seconds between looks at a cgroup whose killed processes are still leaving
 _GROUP_TRIES = 250
+_QUIET = 0.01  # seconds without a start or a mount before the next cell is made
 _COLLECT_EVERY = 64  # starts: what they leave in cycles is about 250 bytes each
 
 
@@ -64,8 +66,9 @@ class Spawner:
         self._count = 0
         self._mount_namespace = os.readlink("/proc/self/ns/mnt")
         self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        self._mounts_changed = select.poll()
-        self._mounts_changed.register(self._mounts, select.POLLPRI)
+        self._mounts_poll = select.poll()
+        self._mounts_poll.register(self._mounts, select.POLLPRI)
+        self._preparing: Timer | None = None
         self._watch_signals()
         kept, exits = self._take_over(keeper)
         control = kept.pop("control")
@@ -75,8 +78,8 @@ class Spawner:
         self.web = WebProcess(self, list(listeners.values()))
         self._adopt(kept, exits)
         self.loop.add(keeper.fileno(), self._keeper_ready)
-        self._mounts_changed.poll(0)
-        self.loop.when_idle(self._prepare)
+        self.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
+        self._prepare_soon()
 
     def log(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -158,16 +161,25 @@ class Spawner:
 
     def take_cell(self, network: str) -> Cell:
         """A cell for this network: the one that is ready if it fits, else one made now."""
+        self._prepare_soon()
+        if self._mounts_poll.poll(0):
+            self._drop_spare()
         spare = self._spare
-        self.loop.when_idle(self._prepare)
-        if spare is not None:
-            # Its mount namespace is a copy: what was mounted on the host since is missing in it.
-            if spare.network == network and not self._mounts_changed.poll(0):
-                self._spare = None
-                return self._own(spare)
-            if spare.network == network:
-                self._drop_spare()
-        return self._own(self._make_cell(network))
+        if spare is None or spare.network != network:
+            return self._own(self._make_cell(network))
+        self._spare = None
+        return self._own(spare)
+
+    def _mounts_changed(self, _events: int) -> None:
+        """A cell's mount namespace is a copy: what was mounted on the host since is missing in it."""
+        self._drop_spare()
+        self._prepare_soon()
+
+    def _prepare_soon(self) -> None:
+        """Once it is quiet: a clone while another container starts would take its processor time."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+        self._preparing = self.loop.after(_QUIET, self._prepare)
 
     def _own(self, cell: Cell) -> Cell:
         """Ours to follow from here on: whoever takes it sets what happens at its end."""
@@ -183,7 +195,6 @@ class Spawner:
         """Have a cell ready for the next start."""
         if self._spare is not None or self.ending:
             return
-        self._mounts_changed.poll(0)
         if self._count % _COLLECT_EVERY == 0:
             gc.collect()
         try:

@@ -1,0 +1,87 @@
+"""`nspawn [OPTIONS] ROOTFS [COMMAND...]` without a spawner, help, and the way to every other command."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from nspawn.errors import NspawnError
+from nspawn.layout import Layout
+from nspawn.model import commandline
+
+_HELP = """\
+Usage: {program} [OPTIONS] ROOTFS [COMMAND [ARGUMENT...]]
+{commands}
+Run a command in a root file system, in namespaces of its own.
+Without a command: /bin/bash -il, or /bin/sh -il.
+
+Options:
+{net}\
+      --env NAME=VALUE      set a variable (may be repeated)
+      --bind SRC:DST[:ro]   show a file or folder of the host (may be repeated)
+      --workdir DIR         start in this folder of the container
+      --user USER[:GROUP]   run as this user of the container, or these numbers
+      --hostname NAME       instead of the folder's name
+      --read-only           the rootfs cannot be written
+      --ephemeral           what is written is gone at the end
+      --boot                run the rootfs's own init (systemd and others)
+  -h, --help                this text
+  -V, --version             the version
+
+The exit status is the command's, or 128 and the number of the signal that ended it.
+"""
+_HELP_NET = "      --net                 a network of its own (so far with loopback only)\n"
+_HELP_COMMANDS = """\
+       {program} COMMAND ...        {list}
+Help on each: {program} COMMAND --help.  A rootfs named like a command is written ./list.
+"""
+
+
+def main(argv: list[str], *, mini: bool) -> int:
+    """Run the command line (without the program's name); the exit status."""
+    program = "nspawn-mini" if mini else "nspawn"
+    try:
+        return _main(argv, program, mini=mini)
+    except NspawnError as error:
+        sys.stderr.write(error.render(program) + "\n")
+        return error.status
+
+
+def _main(argv: list[str], program: str, *, mini: bool) -> int:
+    if argv and not mini and not argv[0].startswith("-"):
+        from nspawn.cli.names import SUBCOMMANDS
+
+        if argv[0] in SUBCOMMANDS:
+            from nspawn.cli import commands
+
+            return commands.main(argv)
+    if not argv:
+        sys.stderr.write(_help(program, mini=mini))
+        return 2
+    if argv[0] in ("-h", "--help"):
+        sys.stdout.write(_help(program, mini=mini))
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from nspawn import __version__
+
+        sys.stdout.write(f"{program} {__version__}\n")
+        return 0
+    from nspawn.container import foreground
+    from nspawn.container import program as programs
+
+    def warn(text: str) -> None:
+        sys.stderr.write(f"{program}: {text}\n")
+        sys.stderr.flush()
+
+    spec = commandline.parse(argv, os.environ.get("TERM", ""), mini=mini)
+    programs.locate(spec, os.getcwd())
+    return foreground.run(spec, Layout.from_environment(os.environ), os.environ, warn)
+
+
+def _help(program: str, *, mini: bool) -> str:
+    commands = ""
+    if not mini:
+        from nspawn.cli.names import SUBCOMMANDS
+
+        commands = _HELP_COMMANDS.format(program=program, list=" ".join(sorted(SUBCOMMANDS)))
+    return _HELP.format(program=program, commands=commands, net="" if mini else _HELP_NET)
