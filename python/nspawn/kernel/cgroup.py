@@ -129,7 +129,7 @@ class Group:
             return found
         for folder, _below, _files in os.walk(self.folders[0]):
             try:
-                with open(f"{folder}/cgroup.procs", encoding="ascii") as lines:
+                with open(f"{folder}/cgroup.procs", encoding="utf-8") as lines:
                     found.extend(int(line) for line in lines)
             except OSError:
                 continue  # the group went in between
@@ -141,7 +141,7 @@ class Group:
         for folder in self.folders:
             for name in ("memory.events", "memory.oom_control"):
                 try:
-                    with open(f"{folder}/{name}", encoding="ascii") as lines:
+                    with open(f"{folder}/{name}", encoding="utf-8") as lines:
                         total += sum(int(line[9:]) for line in lines if line.startswith("oom_kill "))
                 except OSError:
                     continue

@@ -10,25 +10,22 @@ The calling process must have one thread.
 
 from __future__ import annotations
 
-import ctypes
 import errno
+import os
 import struct
 
 from nspawn.kernel import libc
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SIGCHLD = 17
 _CLONE_INTO_CGROUP = 0x200000000
 
-# PyDLL keeps the GIL: the child must come back holding it, as after os.fork().
-_syscall = ctypes.PyDLL(None, use_errno=True).syscall
-_syscall.restype = ctypes.c_long
-_before = ctypes.pythonapi.PyOS_BeforeFork
-_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
-_child = ctypes.pythonapi.PyOS_AfterFork_Child
-for _hook in (_before, _parent, _child):
-    _hook.restype = None
-    _hook.argtypes = ()
-_ulong = ctypes.c_ulong
+_before = libc.hook("PyOS_BeforeFork")
+_parent = libc.hook("PyOS_AfterFork_Parent")
+_child = libc.hook("PyOS_AfterFork_Child")
 
 
 def clone(flags: int, cgroup: int = -1) -> tuple[int, bool]:
@@ -59,24 +56,23 @@ def clone(flags: int, cgroup: int = -1) -> tuple[int, bool]:
 def _clone3(flags: int, cgroup: int) -> int:
     size = 88 if cgroup else 64  # CLONE_ARGS_SIZE_VER2 and VER0, linux/sched.h
     arguments = struct.pack("11Q", flags, 0, 0, 0, _SIGCHLD, 0, 0, 0, 0, 0, cgroup)[:size]
-    return _fork(_ulong(libc.SYS_CLONE3), arguments, _ulong(size))
+    # A pointer that may be cut at a NUL byte is still a pointer to all of it.
+    return _fork(libc.clone3_syscall, libc.SYS_CLONE3, arguments, size)
 
 
 def _clone(flags: int) -> int:
     # Every argument after the stack is zero, so that their order, which differs by machine, is moot.
-    zero = _ulong(0)
-    return _fork(_ulong(libc.SYS_CLONE), _ulong(flags | _SIGCHLD), zero, zero, zero, zero)
+    return _fork(libc.clone_syscall, libc.SYS_CLONE, flags | _SIGCHLD, 0, 0, 0, 0)
 
 
-def _fork(*call: object) -> int:
+def _fork(call: Callable[..., int], *arguments: object) -> int:
     _before()
-    pid: int = _syscall(*call)
+    pid = call(*arguments)
     if pid == 0:
         _child()
         return 0
-    number = ctypes.get_errno()
+    number = libc.errno()
     _parent()
     if pid < 0:
-        ctypes.set_errno(number)
-        raise libc.failure()
+        raise OSError(number, os.strerror(number))
     return pid

@@ -1,11 +1,12 @@
 """System calls under their kernel names: one call each, OSError with the path when it fails.
 
-Every ctypes prototype of the program is declared here, once, at import.
+Every prototype of the program is declared here, once, at import; on `_ctypes`, the C part of `ctypes`,
+whose Python part costs another millisecond of every start.
 """
 
 from __future__ import annotations
 
-import ctypes
+import _ctypes
 import os
 import struct
 
@@ -49,32 +50,94 @@ SYS_PIDFD_OPEN = 434
 SYS_CLONE3 = 435
 SYS_MOUNT_SETATTR = 442
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_bytes, _int, _ulong = ctypes.c_char_p, ctypes.c_int, ctypes.c_ulong
 
-_mount = _libc.mount
-_mount.argtypes = (_bytes, _bytes, _bytes, _ulong, _bytes)
-_umount2 = _libc.umount2
-_umount2.argtypes = (_bytes, _int)
-_unshare = _libc.unshare
-_unshare.argtypes = (_int,)
-_setns = _libc.setns
-_setns.argtypes = (_int, _int)
-_sethostname = _libc.sethostname
-_sethostname.argtypes = (_bytes, ctypes.c_size_t)
-_prctl = _libc.prctl
-_prctl.argtypes = (_int, _ulong, _ulong, _ulong, _ulong)
-_syscall = _libc.syscall
-_syscall.restype = ctypes.c_long
-_inotify_init1 = _libc.inotify_init1
-_inotify_init1.argtypes = (_int,)
-_inotify_add_watch = _libc.inotify_add_watch
-_inotify_add_watch.argtypes = (_int, _bytes, ctypes.c_uint32)
+class _CharP(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "z"
+
+
+class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "i"
+
+
+class _ULong(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "L"
+
+
+class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "l"
+
+
+class _Function(_ctypes.CFuncPtr):
+    """A function of the C library that gives an int; errno is kept."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Int
+
+
+class _Syscall(_ctypes.CFuncPtr):
+    """syscall(2), which gives a long."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Long
+
+
+class _HeldSyscall(_ctypes.CFuncPtr):
+    """syscall(2) with the GIL kept, for a call that returns twice."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO | _ctypes.FUNCFLAG_PYTHONAPI
+    _restype_ = _Long
+
+
+class _Hook(_ctypes.CFuncPtr):
+    """A function of the interpreter's own API without arguments and result."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI
+    _restype_ = None
+
+
+_handle = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None: the program itself
+
+
+def _function(name: str, *arguments: type) -> _Function:
+    found = _Function(_ctypes.dlsym(_handle, name))
+    found.argtypes = arguments
+    return found
+
+
+def hook(name: str) -> _Hook:
+    """A PyOS_* function, to be called with the GIL held."""
+    return _Hook(_ctypes.dlsym(_handle, name))
+
+
+_mount = _function("mount", _CharP, _CharP, _CharP, _ULong, _CharP)
+_umount2 = _function("umount2", _CharP, _Int)
+_unshare = _function("unshare", _Int)
+_setns = _function("setns", _Int, _Int)
+_sethostname = _function("sethostname", _CharP, _ULong)
+_prctl = _function("prctl", _Int, _ULong, _ULong, _ULong, _ULong)
+_inotify_init1 = _function("inotify_init1", _Int)
+_inotify_add_watch = _function("inotify_add_watch", _Int, _CharP, _Int)
+_pivot_root = _Syscall(_ctypes.dlsym(_handle, "syscall"))
+_pivot_root.argtypes = (_ULong, _CharP, _CharP)
+_mount_setattr = _Syscall(_ctypes.dlsym(_handle, "syscall"))
+_mount_setattr.argtypes = (_ULong, _Int, _CharP, _Int, _CharP, _ULong)
+_plain_syscall = _Syscall(_ctypes.dlsym(_handle, "syscall"))
+_plain_syscall.argtypes = (_ULong, _ULong, _ULong, _ULong, _ULong)
+#: syscall(number, pointer, size) and syscall(number, five numbers), for clone.py.
+clone3_syscall = _HeldSyscall(_ctypes.dlsym(_handle, "syscall"))
+clone3_syscall.argtypes = (_ULong, _CharP, _ULong)
+clone_syscall = _HeldSyscall(_ctypes.dlsym(_handle, "syscall"))
+clone_syscall.argtypes = (_ULong, _ULong, _ULong, _ULong, _ULong, _ULong)
+
+
+def errno() -> int:
+    """The calling thread's errno of the last call."""
+    return _ctypes.get_errno()
 
 
 def failure(path: str | bytes | None = None) -> OSError:
     """The OSError for the calling thread's errno."""
-    number = ctypes.get_errno()
+    number = _ctypes.get_errno()
     return OSError(number, os.strerror(number), os.fsdecode(path) if path is not None else None)
 
 
@@ -97,15 +160,14 @@ def umount2(target: str, flags: int) -> None:
 def mount_setattr(path: str, attributes: int) -> None:
     """mount_setattr(2): set attributes on a mount and all below it; ENOSYS before Linux 5.12."""
     arguments = struct.pack("4Q", attributes, 0, 0, 0)
-    name = _bytes(os.fsencode(path))
-    size = _ulong(len(arguments))
-    if _syscall(_ulong(SYS_MOUNT_SETATTR), _int(_AT_FDCWD), name, _int(_AT_RECURSIVE), arguments, size) < 0:
+    name = os.fsencode(path)
+    if _mount_setattr(SYS_MOUNT_SETATTR, _AT_FDCWD, name, _AT_RECURSIVE, arguments, len(arguments)) < 0:
         raise failure(path)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2), which the C library does not wrap."""
-    if _syscall(_ulong(_PIVOT_ROOT), _bytes(os.fsencode(new_root)), _bytes(os.fsencode(put_old))) < 0:
+    if _pivot_root(_PIVOT_ROOT, os.fsencode(new_root), os.fsencode(put_old)) < 0:
         raise failure(new_root)
 
 
@@ -136,7 +198,7 @@ def prctl(option: int, value: int) -> None:
 
 def pidfd_open(pid: int) -> int:
     """pidfd_open(2): a close-on-exec descriptor; ENOSYS before Linux 5.3."""
-    descriptor: int = _syscall(_ulong(SYS_PIDFD_OPEN), _ulong(pid), _ulong(0))
+    descriptor: int = _plain_syscall(SYS_PIDFD_OPEN, pid, 0, 0, 0)
     if descriptor < 0:
         raise failure(f"process {pid}")
     return descriptor
@@ -144,7 +206,7 @@ def pidfd_open(pid: int) -> int:
 
 def pidfd_send_signal(pidfd: int, signal: int) -> None:
     """pidfd_send_signal(2): ENOSYS before Linux 5.1."""
-    if _syscall(_ulong(SYS_PIDFD_SEND_SIGNAL), _ulong(pidfd), _ulong(signal), None, _ulong(0)) < 0:
+    if _plain_syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, 0) < 0:
         raise failure()
 
 

@@ -7,7 +7,7 @@ import os
 
 def boot_id() -> str:
     """The random id of this boot (random(4))."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
         return file.read().strip()
 
 
@@ -50,7 +50,7 @@ def be_killable() -> None:
     The spawner, and whatever Android's init starts, has a negative score; a container must not.
     """
     try:
-        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
+        with open("/proc/self/oom_score_adj", "r+", encoding="utf-8") as file:
             if int(file.read()) < 0:
                 file.write("0")
     except OSError:
