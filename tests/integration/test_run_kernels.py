@@ -124,7 +124,8 @@ def test_a_host_without_any_cgroup(nspawn: Program, busybox: Path, prefix: list[
     assert "Traceback" not in result.err
     left = processes.with_argument(token)
     for pid in left:
-        os.kill(pid, 9)
+        for child in (*processes.children(pid), pid):
+            os.kill(child, 9)
     # With neither, nothing can find it.
     assert not left or prefix == NO_PID
 

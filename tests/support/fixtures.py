@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import machine, rootfs
+from tests.support.daemon import Daemon
 from tests.support.program import REPOSITORY, Program
 
 
@@ -67,3 +68,11 @@ def nspawn(tmp_path: Path) -> Program:
 @pytest.fixture
 def mini(tmp_path: Path) -> Program:
     return Program(tmp_path / "state", "nspawn-mini")
+
+
+@pytest.fixture
+def daemon(nspawn: Program) -> Iterator[Daemon]:
+    """Named containers without a page."""
+    found = Daemon(nspawn)
+    yield found
+    found.end()
