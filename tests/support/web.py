@@ -164,7 +164,7 @@ class FakeWatch:
     def __init__(self) -> None:
         self._out, self._in = os.pipe()
         self._records: queue.Queue[Record | None] = queue.Queue()
-        self.closed = False
+        self.ended = threading.Event()
 
     def put(self, record: Record | None) -> None:
         self._records.put(record)
@@ -178,7 +178,7 @@ class FakeWatch:
         return self._out
 
     def close(self) -> None:
-        self.closed = True
+        self.ended.set()
         os.close(self._out)
         os.close(self._in)
 

@@ -48,7 +48,7 @@ def container_routes(services: Services) -> Blueprint:
         start = parse_count(request.args.get("start", "0"), "start", low=0, high=1) == 1
         if not request.content_length:
             wrong("body", "it is empty; the file's bytes are expected")
-        # Flask's limit is for JSON; `bodies` has bounded this one before it was received.
+        # Flask's limit is for JSON; `connection` has bounded this one before it was received.
         request.max_content_length = None
         kept = keep_body(request.environ["wsgi.input"])
         source = Tarball(kept, size=request.content_length)

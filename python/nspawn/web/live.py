@@ -36,6 +36,7 @@ def event_routes(services: Services, gate: Gate, hub: Hub, streams: Streams) -> 
             undo.callback(hub.leave, box)
             for name in names:
                 undo.callback(follow_console(services, name, box))
+            request.environ.get("nspawn.when_gone", _ignore)(box.close)
             body = EventStream(
                 box,
                 gone=request.environ.get("waitress.client_disconnected", lambda: False),
@@ -45,6 +46,10 @@ def event_routes(services: Services, gate: Gate, hub: Hub, streams: Streams) -> 
         return Response(body, mimetype="text/event-stream", direct_passthrough=True)
 
     return routes
+
+
+def _ignore(_call: Callable[[], None]) -> None:
+    """The server does not tell when a client leaves; the stream looks for itself."""
 
 
 def follow_console(services: Services, name: str, box: Mailbox) -> Callable[[], None]:

@@ -27,7 +27,7 @@ from nspawn.service.containers import Containers
 from nspawn.service.jobs import Jobs
 from nspawn.web.app import create_app
 from nspawn.web.auth import Gate, bearer_of
-from nspawn.web.bodies import gated_channel
+from nspawn.web.connection import gated_channel
 from nspawn.web.page import web_root
 from nspawn.web.services import Described, Services
 
@@ -99,7 +99,9 @@ class WebServer:
             if woken < min(last + self._idle, quiet_at):
                 last = woken
             elif woken >= last + self._idle:
-                if not self._has_work() and not self._has_input():
+                # A connection that was accepted in this very moment has sent nothing yet: it counts too.
+                fresh = any(channel.last_activity > last for channel in self._channels())
+                if not (fresh or self._has_work() or self._has_input()):
                     return
                 last = woken
 
@@ -194,6 +196,8 @@ def main() -> int:
     os.umask(0o077)
     signal.signal(signal.SIGTERM, _leave)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="web: %(levelname)s %(message)s")
+    # It counts a request as waiting when no thread has begun to wait for it yet: true of every first one.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     layout = Layout.from_environment(os.environ)
     count = int(os.environ.get("NSPAWN_LISTEN_FDS", "1"))
     port = int(os.environ.get("NSPAWN_WEB_PORT", str(DEFAULT_PORT)))
