@@ -43,7 +43,7 @@ def enter(
 
     tty: give it a terminal of the container's own, shown on ours; it needs one on our standard input.
     """
-    pid, start_time, group = _find(layout, name)
+    pid, start_time, groups = _find(layout, name)
     spec = RunSpec(argv=argv, env=env, user=user, workdir=workdir, term=term)
     handles = _open_namespaces(pid)
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -53,7 +53,7 @@ def enter(
     child = os.fork()
     if child == 0:
         ours.close()
-        _child(spec, group, handles, root, theirs, tty=tty)
+        _child(spec, groups, handles, root, theirs, tty=tty)
     theirs.close()
     unix.close_all([*handles, root])
     with ours:
@@ -67,8 +67,8 @@ def enter(
     return code if code >= 0 else 128 - code
 
 
-def _find(layout: Layout, name: str) -> tuple[int, int, str]:
-    """(PID, start time, cgroup folder) of a running container; by its saved state without a spawner."""
+def _find(layout: Layout, name: str) -> tuple[int, int, list[str]]:
+    """(PID, start time, cgroup folders) of a running container; by its saved state without a spawner."""
     parse_container_name(name)
     record: Record | None = None
     try:
@@ -87,7 +87,7 @@ def _find(layout: Layout, name: str) -> tuple[int, int, str]:
         or process.start_time(pid) != record.integer("start-time")
     ):
         raise Conflict(f"{name} is not running", hint=f"Start it: nspawn start {name}.")
-    return pid, record.integer("start-time"), record.text("cgroup")
+    return pid, record.integer("start-time"), [os.fsdecode(folder) for folder in record.all("cgroup")]
 
 
 def _open_namespaces(pid: int) -> list[int]:
@@ -118,7 +118,7 @@ def _first(channel: unix.Socket) -> tuple[bytes, list[int]]:
 
 
 def _child(
-    spec: RunSpec, group: str, handles: list[int], root: int, channel: unix.Socket, *, tty: bool
+    spec: RunSpec, groups: list[str], handles: list[int], root: int, channel: unix.Socket, *, tty: bool
 ) -> NoReturn:
     """Join everything, fork into the PID namespace, and stand in for the command until it ends."""
     failure: NspawnError | None = None
@@ -126,7 +126,8 @@ def _child(
     try:
         libc.prctl(libc.PR_SET_PDEATHSIG, 9)
         unix.close_others(channel.fileno(), root, *handles)
-        _join_group(group)
+        for group in groups:
+            _join_group(group)
         for handle in handles:
             libc.setns(handle, 0)
         os.fchdir(root)
@@ -156,8 +157,6 @@ def _child(
 
 
 def _join_group(folder: str) -> None:
-    if not folder:
-        return
     for path in (folder, f"{folder}/nspawn-exec"):
         try:
             if path != folder:

@@ -87,6 +87,7 @@ def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], No
     drain = None
     streams: tuple[int, ...] = ()
     try:
+        host.check(spec.network, boot=spec.boot)  # again: the clone may have shown what the kernel refuses
         if spec.boot and not terminal:
             drain, slave = _drained_console()
             streams = (slave, slave, slave)

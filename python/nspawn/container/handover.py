@@ -14,9 +14,13 @@ from nspawn.layout import Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Mapping
+else:
+    import _signal  # the part of `signal` without enum
 
-_SIGINT = 2
+#: SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM
+_HANDED_ON = (1, 2, 3, 10, 12, 15)
 _LARGEST = 160 * 1024
 _LONGEST_PATH = 107  # of sun_path, unix(7)
 
@@ -45,12 +49,15 @@ def run(words: list[str], environ: Mapping[bytes, bytes], *, mini: bool) -> int 
 
 
 def _wait(end: _socket.socket, program: str) -> int | None:
+    def hand_on(number: int, _frame: object) -> None:
+        end.send(b"op=signal\0number=%d" % number)
+
+    for number in _HANDED_ON:
+        if _signal.getsignal(number) != _signal.SIG_IGN:  # nohup
+            _signal.signal(number, hand_on)
     while True:
         try:
             data = end.recv(_LARGEST)
-        except KeyboardInterrupt:
-            end.send(b"op=signal\0number=%d" % _SIGINT)
-            continue
         except ConnectionResetError:
             data = b""
         if data.startswith(b"exit="):

@@ -106,7 +106,7 @@ class Instance:
                 ("exit-code", self.exit_code),
                 ("exit-signal", self.exit_signal),
                 ("restarts", self.restarts),
-                ("cgroup", self.group.folders[0] if self.group and self.group.folders else ""),
+                *(("cgroup", folder) for folder in (self.group.folders if self.group else ())),
                 ("killed", int(self.killed)),
                 *(("warning", text) for text in self.warnings),
             )
@@ -122,6 +122,10 @@ class Instance:
         record.add("tries", self.tries)
         for key, value in self.request.fields:
             record.add(_SPEC_PREFIX + key, value)
+        if self.state in state.ACTIVE:
+            self.spawner.note(self.name, record)
+        else:
+            self.spawner.drop(f"note:{self.name}")
         try:
             state.write(self.spawner.layout, self.name, record)
         except OSError as error:
@@ -181,6 +185,8 @@ class Instance:
             cell = self.spawner.take_cell(network)
             self.spawner.children[cell.pid] = self.ended
             self.cell = cell
+            self.pid = cell.pid
+            self.spawner.host.check(network, boot=self.request.flag("boot"))  # the clone may have shown more
             self.group = cell.group
             self.pid = cell.pid
             self.private = bool(cell.flags & libc.CLONE_NEWPID)

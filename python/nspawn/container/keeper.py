@@ -65,12 +65,15 @@ def _lock(layout: Layout) -> int:
 
 
 class Keeper:
-    """kept: descriptors by key; exits: (pid, wait status) that no spawner has heard of."""
+    """kept: descriptors by key; notes: messages by key, given back as they came; exits: (pid, wait status)
+    that no spawner has heard of.
+    """
 
     def __init__(self, layout: Layout, addresses: list[tuple[str, int]], lock: int) -> None:
         self.layout = layout
         self.lock = lock
         self.kept: dict[str, int] = {}
+        self.notes: dict[str, bytes] = {}
         self.refused: list[str] = []
         self.exits: list[tuple[int, int]] = []
         self.spawner = 0
@@ -156,6 +159,8 @@ class Keeper:
                 unix.send(ours, Record((("refused", text),)).encode())
             for key, descriptor in self.kept.items():
                 unix.send(ours, Record((("kept", key),)).encode(), (descriptor,))
+            for note in self.notes.values():
+                unix.send(ours, note)
             for gone, code in self.exits:
                 unix.send(ours, Record((("pid", gone), ("status", code))).encode())
             self.exits.clear()
@@ -230,7 +235,11 @@ class Keeper:
         except NspawnError:
             unix.close_all(descriptors)
             return True
-        key = record.text("keep") or record.text("drop")
+        key = record.text("keep") or record.text("drop") or record.text("note")
+        if record.get("note") is not None:
+            self.notes[key] = data
+            return True
+        self.notes.pop(key, None)
         old = self.kept.pop(key, -1)
         if old >= 0:
             os.close(old)

@@ -26,7 +26,6 @@ else:
 
 #: Bytes that may wait for a peer that does not read; one that is slower is let go.
 _MOST_WAITING = 1 << 20
-_KILL_AFTER = 10.0
 
 
 class Peer:
@@ -58,20 +57,9 @@ class Peer:
         self.end_run()
 
     def end_run(self) -> None:
-        """End the container that this peer runs: in order if it listens, by force otherwise."""
-        cell = self.run
-        if cell is None:
-            return
-        if process.handling(cell.pid, _signal.SIGTERM) != "catch":
-            self._spawner.signal(cell.pid, _signal.SIGKILL)
-            return
-        self._spawner.signal(cell.pid, _signal.SIGTERM)
-
-        def late() -> None:
-            if self._spawner.is_alive(cell.pid) and self.run is cell:
-                self._spawner.signal(cell.pid, _signal.SIGKILL)
-
-        self._spawner.loop.after(_KILL_AFTER, late)
+        """Kill the container that this peer runs: a caller that was killed without a spawner does the same."""
+        if self.run is not None:
+            self._spawner.signal(self.run.pid, _signal.SIGKILL)
 
     # Messages
 
@@ -154,7 +142,7 @@ class Peer:
             (
                 ("ok", 1),
                 ("pid", os.getpid()),
-                ("keeper", os.getppid()),
+                ("keeper", self._spawner.keeper_pid),
                 ("version", __version__),
                 ("web", self._spawner.web.pid),
                 ("boot-id", self._spawner.boot_id),
@@ -263,7 +251,7 @@ class Peer:
         self._spawner.end_group(cell.group)
 
     def _signal(self, record: Record, _descriptors: list[int]) -> None:
-        """Ctrl-C of a foreground run, whose terminal the container does not have."""
+        """A signal that the caller of a foreground run got."""
         if self.run is None:
             return
         number = record.integer("number", _signal.SIGTERM)

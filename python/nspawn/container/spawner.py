@@ -70,13 +70,13 @@ class Spawner:
         self._mounts_poll.register(self._mounts, select.POLLPRI)
         self._preparing: Timer | None = None
         self._watch_signals()
-        kept, exits = self._take_over(keeper)
+        kept, notes, exits = self._take_over(keeper)
         control = kept.pop("control")
         self.control = unix.Socket(fileno=control)
         self.loop.add(control, self._accept)
         listeners = {key: kept.pop(key) for key in list(kept) if key.startswith("listen:")}
         self.web = WebProcess(self, list(listeners.values()))
-        self._adopt(kept, exits)
+        self._adopt(kept, notes, exits)
         self.loop.add(keeper.fileno(), self._keeper_ready)
         self.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
         self._prepare_soon()
@@ -236,17 +236,20 @@ class Spawner:
 
     # The keeper
 
-    def _take_over(self, keeper: unix.Socket) -> tuple[dict[str, int], dict[int, int]]:
-        """What the keeper holds: descriptors by key, and the wait statuses of ended containers by PID."""
+    def _take_over(self, keeper: unix.Socket) -> tuple[dict[str, int], dict[str, Record], dict[int, int]]:
+        """What the keeper holds: descriptors by key, states by name, wait statuses of the ended by PID."""
         kept: dict[str, int] = {}
+        notes: dict[str, Record] = {}
         exits: dict[int, int] = {}
         while True:
             data, descriptors = unix.receive(keeper)
             record = Record.decode(data)
             if not data or record.flag("ready"):
-                return kept, exits
+                return kept, notes, exits
             if record.get("kept") is not None:
                 kept[record.text("kept")] = descriptors[0]
+            elif record.get("note") is not None:
+                notes[record.text("note").removeprefix("note:")] = Record(record.fields[1:])
             elif record.get("refused") is not None:
                 self.refused.append(record.text("refused"))
                 self.log(record.text("refused"))
@@ -256,6 +259,10 @@ class Spawner:
     def keep(self, key: str, descriptor: int) -> None:
         """Have the keeper hold a copy."""
         self._tell_keeper(Record((("keep", key),)), (descriptor,))
+
+    def note(self, name: str, record: Record) -> None:
+        """Have the keeper hold the state of a running container: it outlives a damaged file."""
+        self._tell_keeper(Record((("note", f"note:{name}"), *record.fields)), ())
 
     def drop(self, key: str) -> None:
         self._tell_keeper(Record((("drop", key),)), ())
@@ -285,14 +292,19 @@ class Spawner:
 
     # Adoption
 
-    def _adopt(self, kept: dict[str, int], exits: dict[int, int]) -> None:
+    @property
+    def keeper_pid(self) -> int:
+        """0 when it is gone."""
+        return os.getppid() if self._keeper is not None else 0
+
+    def _adopt(self, kept: dict[str, int], notes: dict[str, Record], exits: dict[int, int]) -> None:
         """Take over what a spawner before us started, and sweep what belongs to nobody."""
         used = set()
         for name in sorted(os.listdir(self.layout.containers)):
             if not is_container_name(name):
                 continue
             try:
-                record = state.read(self.layout, name)
+                record = notes.get(name) or state.read(self.layout, name)
                 if record is None:
                     continue
                 instance = Instance.load(self, record, name)
@@ -317,7 +329,18 @@ class Spawner:
             self.drop(key)
         for group in cgroup.leftovers(self.host.hierarchy):
             if group.startswith(self._root_id) and group not in used:
-                self.end_group(Group(self.host.hierarchy, group))
+                self._sweep(Group(self.host.hierarchy, group))
+
+    def _sweep(self, group: Group, tries: int = _GROUP_TRIES) -> None:
+        """Remove a group that nobody knows once it is empty: what lives in it may be somebody's container."""
+        if group.remove():
+            return
+        if tries:
+            self.loop.after(_GROUP_RETRY, lambda: self._sweep(group, tries - 1))
+        else:
+            self.log(
+                f"left alone: processes {group.processes()} in {group.folders[0]}, of no known container"
+            )
 
     def _adopt_running(self, instance: Instance, group: str, master: int) -> None:
         instance.adopt(self.host.hierarchy, group, master)

@@ -5,7 +5,9 @@ Read by the next spawner, which adopts what still runs, and by commands when the
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 from nspawn.errors import Damaged
 from nspawn.model.record import Record
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 _LIMIT = 1 << 20
+_NUMBERS = ("pid", "start-time", "started", "exit-code", "exit-signal", "restarts", "tries")
 ACTIVE = ("starting", "running", "stopping", "backoff")
 
 
@@ -36,24 +39,33 @@ def write(layout: Layout, name: str, record: Record) -> None:
 
 def read(layout: Layout, name: str) -> Record | None:
     """The state, None when there is none, Damaged when it is not whole or from a newer version."""
+    hint = "It is written anew at the next start; the container itself is not affected."
     try:
-        descriptor = os.open(layout.run_state(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        data = _read(layout.run_state(name))
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Damaged(f"the run state of {name} cannot be read", error.strerror or "") from error
-    try:
-        data = os.read(descriptor, _LIMIT)
-    finally:
-        os.close(descriptor)
-    hint = "It is written anew at the next start; the container itself is not affected."
+        raise Damaged(f"the run state of {name} cannot be read", error.strerror or "", hint) from error
     try:
         record = Record.decode(data)
         version = record.integer("version")
+        for key in _NUMBERS:
+            record.number(key)
     except Damaged as error:
-        raise Damaged(f"the run state of {name} is damaged", error.why, hint) from error
+        raise Damaged(f"the run state of {name} is damaged", error.what, hint) from error
     if version > _VERSION:
         raise Damaged(f"the run state of {name} is from a newer nspawn", f"version {version}", hint)
     if not record.fields or record.fields[-1] != ("end", b"1"):
         raise Damaged(f"the run state of {name} is damaged", "it is cut off", hint)
     return record
+
+
+def _read(path: str) -> bytes:
+    # Non-blocking: where a FIFO lies in its place, nobody may be writing to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file", path)
+        return os.read(descriptor, _LIMIT)
+    finally:
+        os.close(descriptor)
