@@ -114,18 +114,10 @@ def test_a_container_that_does_not_read_its_console_survives_keeper_and_spawner(
     before = identity(running, "ticker")
     running.kill_both()
     assert processes.alive(running.pid("ticker"))
-    serve(running)
+    running.serve()
     assert identity(running, "ticker") == before
     assert running.state("ticker")["supervised"]
     assert running.state("echoer")["state"] == "stopped"
-
-
-def serve(daemon: Daemon) -> None:
-    """Have a keeper and a spawner again, by a command that needs them."""
-    daemon.nspawn.ok("create", "helper", "--image", "builtin")
-    daemon.start("helper")
-    daemon.nspawn.ok("stop", "helper", "--time", "0")
-    daemon.nspawn.ok("rm", "helper")
 
 
 def test_list_and_info_tell_the_truth_without_a_spawner(running: Daemon) -> None:
@@ -153,7 +145,9 @@ def test_rm_refuses_a_container_that_runs_without_a_spawner(running: Daemon) -> 
     assert processes.alive(running.pid("ticker"))
 
 
-def test_a_foreground_keeper_that_is_killed_leaves_the_containers(daemon: Daemon, busybox: Path) -> None:
+def test_the_containers_go_on_under_the_spawner_when_the_keeper_was_killed(
+    daemon: Daemon, busybox: Path
+) -> None:
     daemon.create("one", busybox, command="sleep 100000")
     pid = daemon.start("one")
     os.kill(daemon.keeper, signal.SIGKILL)

@@ -67,8 +67,9 @@ def test_net_without_network_namespaces_is_an_error_and_not_the_hosts_network(
 
 def test_without_a_uts_namespace_the_hosts_name_stays(nspawn: Program, busybox: Path) -> None:
     before = os.uname().nodename
-    nspawn(busybox, "true", prefix=poor("--without", "uts"))
-    assert os.uname().nodename == before
+    for prefix in (poor("--without", "uts"), BARE):
+        nspawn("--hostname", f"not-{before}"[:60], busybox, "true", prefix=prefix)
+        assert os.uname().nodename == before
 
 
 def test_without_pid_namespaces_background_processes_end_with_the_command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ class Daemon:
         self.root = nspawn.root
         self.root.mkdir(mode=0o700, exist_ok=True)
         self.orphans = False
+        self._served: subprocess.Popen[bytes] | None = None
         (self.root / "config.toml").write_text(f"[page]\nport = {port}\n")
 
     def create(self, name: str, rootfs: Path, **changes: str) -> None:
@@ -133,6 +135,20 @@ class Daemon:
         for pid in (keeper, spawner):
             assert processes.gone(pid)
 
+    def serve(self) -> None:
+        """Have a spawner, by `nspawn serve` in the background."""
+        if not self.keeper:
+            with open(self.root / "serve.log", "ab") as log:
+                self._served = subprocess.Popen(
+                    [self.nspawn.path, "serve"],
+                    env=self.nspawn.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        assert wait_until(lambda: self.spawner and not self.nspawn("list").status, 10)
+
     def end(self) -> None:
         """Kill the containers, end the spawner, and make sure of it."""
         try:
@@ -141,13 +157,15 @@ class Daemon:
                     self.nspawn("stop", entry["name"], "--time", "0")
             if self.orphans:
                 # What both left, cgroups above all, the next spawner clears away.
-                self.nspawn("boot")
+                self.serve()
             if self.keeper:
                 self.nspawn("shutdown")
                 wait_until(lambda: not self.keeper, 10)
         finally:
             for pid in self.own():
                 os.kill(pid, signal.SIGKILL)
+            if self._served:
+                self._served.wait(timeout=10)
 
     def _list(self) -> list[dict[str, Any]]:
         found = self.nspawn.json("list", "--json")

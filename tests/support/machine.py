@@ -2,13 +2,14 @@
 
 Other programs use the same machine.  A mount or a process counts when it belongs to the tests' own
 folder; a cgroup when it is "nspawn" or below one and holds no process of somebody else;
-interfaces and named network namespaces all count.  One look takes about 20 ms.
+interfaces, named network namespaces and the host's own settings all count.  One look takes about 20 ms.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Machine:
     cgroups: frozenset[str]
     interfaces: frozenset[str]
     network_namespaces: frozenset[str]
+    settings: frozenset[str]
 
     def added_since(self, before: Machine) -> list[str]:
         """What is there now and was not then."""
@@ -46,6 +48,7 @@ def look(base: Path) -> Machine:
         cgroups=frozenset(str(path) for path in _idle_cgroups(base)),
         interfaces=frozenset(os.listdir("/sys/class/net")),
         network_namespaces=frozenset(os.listdir("/run/netns") if os.path.isdir("/run/netns") else ()),
+        settings=frozenset(f"{name}: {value}" for name, value in _settings()),
     )
 
 
@@ -132,6 +135,19 @@ def _root_is_below(base: Path, pid: int) -> bool:
         if words[4] == "/" and (words[3].startswith(str(base)) or f"upperdir={base}" in line):
             return True
     return False
+
+
+def _settings() -> Iterator[tuple[str, str]]:
+    """What a slip of the program would change for the whole host."""
+    yield "host name", os.uname().nodename
+    for path in ("/etc/hostname", "/etc/hosts", "/proc/sys/net/ipv4/ping_group_range"):
+        try:
+            yield path, repr(Path(path).read_text(errors="replace"))
+        except OSError:
+            continue
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if line.split(" ")[4] in ("/", "/dev/pts", "/proc", "/sys"):
+            yield "mount", line.split(" ", 2)[2]
 
 
 def _describe(pid: int) -> str:
