@@ -76,15 +76,17 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
+    import json
+
     from nspawn.cli import show
-    from nspawn.model import settings, toml
+    from nspawn.model import settings
 
     container = base.containers().get(arguments.name)
     if arguments.json:
         return base.say_json(container.as_dict())
     defaults = settings.flatten(settings.Settings())
     changed = {
-        key: toml.inline(value)
+        key: json.dumps(value, ensure_ascii=False)
         for key, value in settings.flatten(container.settings).items()
         if value != defaults[key] and key != "rootfs"
     }

@@ -57,7 +57,7 @@ class Peer:
         self.end_run()
 
     def end_run(self) -> None:
-        """Kill the container that this peer runs: a caller that was killed without a spawner does the same."""
+        """Kill the container that this peer runs: as a caller that is killed without a spawner does."""
         if self.run is not None:
             self._spawner.signal(self.run.pid, _signal.SIGKILL)
 

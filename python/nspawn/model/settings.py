@@ -179,7 +179,7 @@ def parse(mapping: object) -> Settings:
 
 
 def to_toml_mapping(settings: Settings) -> dict[str, object]:
-    """The document for `model.toml.dump` or JSON: `parse` of it gives equal settings."""
+    """The document for tomli_w or JSON: `parse` of it gives equal settings."""
     document: dict[str, object] = {"version": VERSION}
     tables: dict[str, object] = {}
     for key, value in flatten(settings).items():

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nspawn.errors import Conflict, Damaged, NotFound, NspawnError
-from nspawn.model import settings, toml
+from nspawn.model import settings
 from nspawn.model.names import is_container_name, parse_container_name
 from nspawn.service import files
+from nspawn.sites import add_site_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +148,10 @@ def load(at: int, name: str) -> Loaded:
 
 def save(at: int, value: settings.Settings) -> None:
     """Write container.toml and its good copy into the folder `at`."""
-    data = toml.dump(settings.to_toml_mapping(value)).encode()
+    add_site_packages()
+    import tomli_w
+
+    data = tomli_w.dumps(settings.to_toml_mapping(value)).encode()
     try:
         files.write(_FILE, data, at)
         files.write(_GOOD, data, at)
