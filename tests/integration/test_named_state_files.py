@@ -64,7 +64,7 @@ def test_a_spoilt_state_of_a_stopped_container_harms_nothing(
 def test_a_spoilt_state_of_a_running_container_does_not_kill_it(
     daemon: Daemon, busybox: Path, kind: str
 ) -> None:
-    """Its process goes on; what becomes of its name is at least said, and it never runs twice."""
+    """Its process goes on under its name, and it never runs twice."""
     daemon.create("bad", busybox, command=FOREVER)
     daemon.create("good", busybox, command=FOREVER)
     pid = daemon.start("bad")
@@ -75,6 +75,10 @@ def test_a_spoilt_state_of_a_running_container_does_not_kill_it(
     listed = daemon.nspawn("list")
     assert listed.status == 0, str(listed)
     assert not wait_until(lambda: not processes.alive(pid), 1.0), "the running container was killed"
+    assert daemon.nspawn("start", "bad").status != 0
+    assert daemon.pid("bad") == pid
+    daemon.nspawn.ok("stop", "bad", "--time", "1")
+    assert processes.gone(pid)
 
 
 def test_a_state_of_another_boot_means_stopped(daemon: Daemon, busybox: Path) -> None:

@@ -165,22 +165,31 @@ def _hierarchies() -> list[Path]:
 
 
 def _idle_cgroups(base: Path) -> list[Path]:
-    """Cgroups of the program that hold nothing, or processes of these tests."""
+    """Cgroups of the program that hold nothing, or processes of these tests, with all that is below.
+
+    A container of somebody else has empty groups below a populated one: it counts as a whole.
+    """
     own = set(_own_processes(base))
     found = []
     for top in _hierarchies():
-        for folder, _, _ in os.walk(top):
-            path = Path(folder)
-            if "nspawn" not in path.relative_to(top).parts:
+        for parent, groups, _ in os.walk(top):
+            if os.path.basename(parent) != "nspawn":
                 continue
-            members: set[int] = set()
-            for inner, _, files in os.walk(path):
-                if "cgroup.procs" in files:
-                    try:
-                        text = (Path(inner) / "cgroup.procs").read_text()
-                    except OSError:
-                        continue
-                    members |= {int(word) for word in text.split()}
-            if members <= own:
-                found.append(path)
+            idle = [Path(parent) / name for name in groups if _members(Path(parent) / name) <= own]
+            found += [Path(inner) for group in idle for inner, _, _ in os.walk(group)]
+            if len(idle) == len(groups):
+                found.append(Path(parent))
+            groups.clear()
     return found
+
+
+def _members(group: Path) -> set[int]:
+    members: set[int] = set()
+    for inner, _, files in os.walk(group):
+        if "cgroup.procs" in files:
+            try:
+                text = (Path(inner) / "cgroup.procs").read_text()
+            except OSError:
+                continue
+            members |= {int(word) for word in text.split()}
+    return members
