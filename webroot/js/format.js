@@ -33,6 +33,23 @@ export function duration(seconds) {
 }
 
 /**
+ * @param {string} text
+ * @returns {string} with a capital at its begin
+ */
+export function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/**
+ * @param {string} text
+ * @param {number} most characters
+ * @returns {string} its begin when it is longer
+ */
+export function shorten(text, most) {
+  return text.length > most ? `${text.slice(0, most).trimEnd()}…` : text;
+}
+
+/**
  * @param {string} image as the settings name it
  * @returns {string}
  */

@@ -1,4 +1,5 @@
 /** What the server tells, as typed values. */
+import { sentence } from "./format.js";
 import { Shape } from "./shape.js";
 
 /**
@@ -47,7 +48,9 @@ const STATES = ["stopped", "starting", "running", "stopping", "backoff"];
  * @returns {Reason | null}
  */
 function parseReason(shape) {
-  return shape && { what: shape.text("what"), why: shape.text("why", ""), hint: shape.text("hint", "") };
+  return (
+    shape && { what: sentence(shape.text("what")), why: shape.text("why", ""), hint: shape.text("hint", "") }
+  );
 }
 
 /**

@@ -1,4 +1,6 @@
 /** What went wrong, as the server says it: what failed, why, and what to do next. */
+import { sentence } from "./format.js";
+
 export class Problem extends Error {
   /**
    * @param {string} what
@@ -36,9 +38,4 @@ export function problemOf(status, body) {
   const text = (key) => (typeof error?.[key] === "string" ? error[key] : "");
   const what = text("what") || `The server answered ${status}`;
   return new Problem(sentence(what), { why: text("why"), hint: text("hint"), code: text("code"), status });
-}
-
-/** @param {string} text */
-function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,5 +1,5 @@
 import { act, remove, setAutostart } from "../acts.js";
-import { duration, imageName } from "../format.js";
+import { duration, imageName, shorten } from "../format.js";
 import { useTitle } from "../frame.js";
 import { html, useState } from "../html.js";
 import { useLive } from "../live.js";
@@ -56,7 +56,7 @@ function Summary({ container }) {
   const { settings, pid, rootfs } = container;
   const pairs = /** @type {[string, string][]} */ ([
     ["Image", imageName(settings.image)],
-    ["Runs", settings.boot ? "its own init" : settings.command.join(" ") || "a shell"],
+    ["Runs", settings.boot ? "its own init" : shorten(settings.command.join(" "), 120) || "a shell"],
     ["Process", pid ? String(pid) : ""],
     ["Host name", settings.hostname],
     ["User", settings.user],

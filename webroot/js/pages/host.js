@@ -1,10 +1,10 @@
 import { hostReport } from "../api.js";
-import { bytes, duration } from "../format.js";
+import { bytes, duration, sentence } from "../format.js";
 import { useTitle } from "../frame.js";
 import { html, useEffect, useState } from "../html.js";
 import { Button } from "../parts/button.js";
 import { Icon } from "../parts/icons.js";
-import { ProblemBox } from "../parts/problem.js";
+import { ProblemBox, withCommands } from "../parts/problem.js";
 import { asProblem } from "../problem.js";
 import { setSession } from "../session.js";
 import { Shape } from "../shape.js";
@@ -65,7 +65,7 @@ function Check({ feature, title = "" }) {
     </span>
     ${!have && why && html`<p>${sentence(why)}</p>`}
     ${!have && cost && html`<p>${cost}</p>`}
-    ${!have && hint && html`<p><strong>To do:</strong> ${hint}</p>`}
+    ${!have && hint && html`<p><strong>To do:</strong> ${withCommands(hint)}</p>`}
     ${!have && !hint && config && html`<p>It needs <code>${config}</code></p>`}
   </li>`;
 }
@@ -196,9 +196,4 @@ export function HostPage() {
 /** @param {Shape} shape with total and available bytes */
 function space(shape) {
   return `${bytes(shape.number("available") ?? 0)} free of ${bytes(shape.number("total") ?? 0)}`;
-}
-
-/** @param {string} text */
-function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,6 +1,6 @@
 /** Work that takes a while: how far it is, how fast, how long still, and a way to end it. */
 import { cancelJob } from "../api.js";
-import { bytes, duration } from "../format.js";
+import { bytes, duration, sentence } from "../format.js";
 import { html } from "../html.js";
 import { learnJob } from "../live.js";
 import { Button } from "./button.js";
@@ -48,9 +48,4 @@ export function JobView({ job }) {
 export function Bar({ done, total, label }) {
   if (!total) return html`<progress aria-label=${label}></progress>`;
   return html`<progress aria-label=${label} value=${Math.min(done, total)} max=${total}></progress>`;
-}
-
-/** @param {string} text */
-function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -33,7 +33,8 @@ function drop(id) {
 function show(tone, text, more) {
   count += 1;
   const id = count;
-  set([...toasts.slice(-2), { id, tone, text, more }]);
+  // Of what went well only the newest counts.
+  set([...toasts.filter((toast) => toast.tone === "bad").slice(-2), { id, tone, text, more }]);
   setTimeout(() => drop(id), STAY[tone]);
 }
 
