@@ -182,7 +182,7 @@ class Instance:
         try:
             self.console = Console.make(self.spawner.loop, self.spawner.layout.console_log(self.name))
             self.spawner.keep(f"console:{self.name}", self.console.master)
-            cell = self.spawner.take_cell(network)
+            cell = self.spawner.pool.take(network)
             self.spawner.children[cell.pid] = self.ended
             self.cell = cell
             self.pid = cell.pid
@@ -406,7 +406,13 @@ class Instance:
 
     # Adoption
 
-    def ended_between(self) -> None:
+    def machine_went_down(self) -> None:
+        """It ran when the machine did; `nspawn boot` decides whether it runs again."""
+        self.pid = 0
+        self.exit = "the machine went down while it ran"
+        self._stopped()
+
+    def wait_on(self) -> None:
         """It waited for its restart when the spawner died: go on waiting."""
         self.pid = 0
         self._restart_after(self.policy.delay)

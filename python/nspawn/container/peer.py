@@ -215,7 +215,7 @@ class Peer:
             raise UsageError("a run needs three descriptors, and a connection of its own")
         network = record.text("network", "host")
         self._spawner.host.check(network, boot=record.flag("boot"))
-        cell = self._spawner.take_cell(network)
+        cell = self._spawner.pool.take(network)
         self._spawner.children[cell.pid] = lambda status: self._run_ended(cell, status)
         self.run = cell
         cell.run(record, descriptors, session=True, dies_with_parent=True)

@@ -1,0 +1,112 @@
+"""What a new spawner does with the containers of the one before it.
+
+While the keeper lives it holds their consoles and states and hears of their ends.  Without it they are found
+by the saved states: boot id, PID and start time tell the same process from another.
+"""
+
+from __future__ import annotations
+
+import os
+
+from nspawn.container import state
+from nspawn.container.instance import Instance
+from nspawn.errors import NspawnError
+from nspawn.kernel import cgroup, libc, process
+from nspawn.kernel.cgroup import Group
+from nspawn.model.names import is_container_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nspawn.container.spawner import Spawner
+    from nspawn.model.record import Record
+
+_SWEEP_EVERY = 0.02
+_SWEEP_TIMES = 250
+
+
+def adopt(spawner: Spawner, kept: dict[str, int], notes: dict[str, Record], exits: dict[int, int]) -> None:
+    """Take over what runs, end what ended, and sweep what belongs to nobody.
+
+    kept: descriptors of the keeper by key; notes: its states by name; exits: wait statuses by PID.
+    """
+    used = set()
+    for name in sorted(os.listdir(spawner.layout.containers)):
+        if not is_container_name(name):
+            continue
+        try:
+            record = notes.get(name) or state.read(spawner.layout, name)
+            if record is None:
+                continue
+            instance = Instance.load(spawner, record, name)
+        except NspawnError as error:
+            spawner.log(error.render())
+            continue
+        spawner.instances[name] = instance
+        if instance.state not in state.ACTIVE:
+            continue
+        group = record.text("group")
+        if record.text("boot-id") != spawner.boot_id:
+            instance.machine_went_down()
+        elif instance.pid and process.start_time(instance.pid) == instance.start_time:
+            used.add(group)
+            _go_on(spawner, instance, group, kept.pop(f"console:{name}", -1))
+        elif instance.state == "backoff":
+            instance.wait_on()
+        else:
+            instance.group = Group(spawner.host.hierarchy, group) if group else None
+            _end_later(spawner, instance, exits.get(instance.pid))
+    for key, descriptor in kept.items():
+        os.close(descriptor)
+        spawner.drop(key)
+    for group in cgroup.leftovers(spawner.host.hierarchy):
+        if group.startswith(spawner.pool.prefix) and group not in used:
+            _sweep(spawner, Group(spawner.host.hierarchy, group), _SWEEP_TIMES)
+
+
+def _go_on(spawner: Spawner, instance: Instance, group: str, master: int) -> None:
+    instance.adopt(spawner.host.hierarchy, group, master)
+    spawner.children[instance.pid] = instance.ended
+    if _parent_of(instance.pid) != os.getppid():
+        # Not even the keeper is the same: the end will be seen, but not its status.
+        _watch_stranger(spawner, instance)
+    spawner.log(f"{instance.name}: process {instance.pid} is adopted")
+
+
+def _end_later(spawner: Spawner, instance: Instance, status: int | None) -> None:
+    if instance.state != "stopping":
+        instance.state = "running"
+    spawner.loop.when_idle(lambda: instance.ended(status))
+
+
+def _sweep(spawner: Spawner, group: Group, tries: int) -> None:
+    """Remove a group that nobody knows once it is empty: what lives in it may be somebody's container."""
+    if group.remove():
+        return
+    if tries:
+        spawner.loop.after(_SWEEP_EVERY, lambda: _sweep(spawner, group, tries - 1))
+    else:
+        spawner.log(f"left alone: processes {group.processes()} in {group.folders[0]}, of no known container")
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def _watch_stranger(spawner: Spawner, instance: Instance) -> None:
+    try:
+        pidfd = libc.pidfd_open(instance.pid)
+    except OSError as error:
+        spawner.log(f"{instance.name}: its end will be noticed late (pidfd_open: {error.strerror})")
+        return
+
+    def gone(_events: int) -> None:
+        spawner.loop.remove(pidfd)
+        os.close(pidfd)
+        spawner.children.pop(instance.pid, None)
+        instance.ended(None)
+
+    spawner.loop.add(pidfd, gone)
