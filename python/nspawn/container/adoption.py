@@ -75,7 +75,7 @@ def _go_on(spawner: Spawner, instance: Instance, group: str, master: int) -> Non
 def _end_later(spawner: Spawner, instance: Instance, status: int | None) -> None:
     if instance.state != "stopping":
         instance.state = "running"
-    spawner.loop.when_idle(lambda: instance.ended(status))
+    spawner.loop.after(0, lambda: instance.ended(status))
 
 
 def _sweep(spawner: Spawner, group: Group, tries: int) -> None:

@@ -198,12 +198,14 @@ class Instance:
             self.spawner.loop.add(cell.channel.fileno(), self._channel_ready)
         except (OSError, NspawnError) as error:
             self._abandon()
-            failure = (
-                error
-                if isinstance(error, NspawnError)
-                else NspawnError(f"{self.name} could not be started", str(error))
-            )
-            raise failure from error
+            raise self._cannot_start(error) from error
+
+    def _cannot_start(self, error: Exception) -> NspawnError:
+        """The error of a start, which names the container."""
+        what = f"{self.name} cannot start"
+        if not isinstance(error, NspawnError):
+            return NspawnError(what, str(error))
+        return type(error)(what, str(error), error.hint, status=error.status)
 
     def _abandon(self) -> None:
         """Undo a launch that failed before the child was told what to run."""
@@ -236,6 +238,7 @@ class Instance:
             self.save()
         else:
             self.failure = failure
+            failure = self._cannot_start(failure)
         waiting, self.on_start = self.on_start, []
         for call in waiting:
             call(failure)

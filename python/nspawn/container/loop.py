@@ -1,4 +1,4 @@
-"""The spawner's event loop: descriptors, timers, and work for when nothing else is to do.
+"""The spawner's event loop: descriptors and timers.
 
 Nothing polls: without a timer the loop sleeps until a descriptor wakes it.
 """
@@ -36,13 +36,12 @@ class Timer:
 class Loop:
     """One thread's events."""
 
-    __slots__ = ("_epoll", "_handlers", "_later", "_stopped", "_timers")
+    __slots__ = ("_epoll", "_handlers", "_stopped", "_timers")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[Timer] = []
-        self._later: list[Callable[[], None]] = []
         self._stopped = False
 
     def add(self, descriptor: int, handler: Callable[[int], None], events: int = IN) -> None:
@@ -63,11 +62,6 @@ class Loop:
         heapq.heappush(self._timers, timer)
         return timer
 
-    def when_idle(self, call: Callable[[], None]) -> None:
-        """Call once when no event waits."""
-        if call not in self._later:
-            self._later.append(call)
-
     def stop(self) -> None:
         self._stopped = True
 
@@ -80,12 +74,8 @@ class Loop:
                 if handler is not None:
                     handler(mask)
             self._fire()
-            if not events and self._later:
-                self._later.pop(0)()
 
     def _timeout(self) -> float | None:
-        if self._later:
-            return 0
         while self._timers and self._timers[0].call is None:
             heapq.heappop(self._timers)
         if not self._timers:

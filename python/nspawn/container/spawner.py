@@ -125,10 +125,6 @@ class Spawner:
         if call is not None:
             call(status)
 
-    def is_alive(self, pid: int) -> bool:
-        """Whether this process of ours has not been reaped."""
-        return pid in self.children
-
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to the first process of a container; one that is gone needs none."""
         try:
