@@ -135,7 +135,8 @@ def visit_with(browser: Browser, site: Site, screen: Screen) -> Iterator[Visit]:
     )
     page.on("request", lambda request: found.requests.append(request.url))
     page.add_init_script(
-        "addEventListener('securitypolicyviolation', e => console.error('policy', e.violatedDirective, e.blockedURI))"
+        "addEventListener('securitypolicyviolation',"
+        " e => console.error('policy', e.violatedDirective, e.blockedURI))"
     )
     yield found
     context.close()

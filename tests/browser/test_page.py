@@ -45,7 +45,8 @@ def check_layout(visit: Visit) -> None:
     small = page.evaluate(
         "[...document.querySelectorAll('a.button, button, .nav a, .choice, input[type=text], .back')]"
         ".map(e => [e.outerHTML.slice(0, 80), e.getBoundingClientRect()])"
-        ".filter(([, r]) => r.width > 0 && (r.height < 43.5 || r.width < 43.5)).map(([html, r]) => `${html} ${r.width}x${r.height}`)"
+        ".filter(([, r]) => r.width > 0 && (r.height < 43.5 || r.width < 43.5))"
+        ".map(([html, r]) => `${html} ${r.width}x${r.height}`)"
     )
     assert small == []
 
@@ -116,10 +117,8 @@ def test_what_others_do_is_shown_at_once(visit: Visit) -> None:
     nspawn.ok("create", "box", "--image", "builtin")
     expect(page.get_by_role("link", name="box", exact=True)).to_be_visible()
     expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
-    daemon.set(
-        "box",
-        command="/bin/sh -c 'for i in 1 2 3; do echo line $i; done; printf \"\\033[32mgreen\\033[0m\\n\"; sleep 100'",
-    )
+    green = 'printf "\\033[32mgreen\\033[0m\\n"'
+    daemon.set("box", command=f"/bin/sh -c 'for i in 1 2 3; do echo line $i; done; {green}; sleep 100'")
     nspawn.ok("start", "box")
     expect(page.get_by_text("Running", exact=True)).to_be_visible()
     check(visit, "list")
@@ -327,7 +326,7 @@ def test_it_looks_good(look: Visit, busybox: Path) -> None:
     for path in ("new", "host"):
         visit_path(page, look, f"/#/{path}")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
-        page.wait_for_load_state("networkidle") if path == "none" else page.wait_for_timeout(300)
+        expect(page.locator(".skeleton")).to_have_count(0)
         check(look, f"all-{path}")
     nspawn.ok("kill", "web")
 
