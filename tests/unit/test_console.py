@@ -1,0 +1,86 @@
+"""The console's ring on disk, and the loop that drains it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from nspawn.container.console import HALF, Console, Ring, log_files
+from nspawn.container.loop import Loop
+
+
+def contents(path: Path) -> bytes:
+    found = b""
+    for descriptor in log_files(str(path)):
+        found += os.read(descriptor, 4 * HALF)
+        os.close(descriptor)
+    return found
+
+
+def test_a_ring_keeps_the_last_two_halves(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    ring = Ring(str(path))
+    pieces = [bytes([65 + n]) * (HALF // 4) for n in range(13)]
+    for piece in pieces:
+        ring.write(piece)
+    ring.close()
+    kept = contents(path)
+    assert HALF <= len(kept) <= 2 * HALF
+    assert b"".join(pieces).endswith(kept)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["console.log", "console.log.1"]
+
+
+def test_a_ring_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "console.log"
+    for text in (b"one ", b"two"):
+        ring = Ring(str(path))
+        ring.write(text)
+        ring.close()
+    assert contents(path) == b"one two"
+
+
+def test_a_ring_never_writes_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "console.log").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        Ring(str(tmp_path / "console.log"))
+    assert not (tmp_path / "victim").exists()
+
+
+def run_until(loop: Loop, done: list[bytes], wanted: bytes) -> None:
+    def look() -> None:
+        if wanted in b"".join(done) or time.monotonic() > end:
+            loop.stop()
+        else:
+            loop.after(0.01, look)
+
+    end = time.monotonic() + 10
+    look()
+    loop.run()
+
+
+def test_output_goes_to_the_ring_and_to_listeners_and_input_comes_back(tmp_path: Path) -> None:
+    loop, heard = Loop(), list[bytes]()
+    console = Console.make(loop, str(tmp_path / "console.log"))
+    console.listen(heard.append)
+    os.write(console.slave, b"hello")
+    console.type(b"typed\n")
+    run_until(loop, heard, b"typed")
+    assert b"hello" in b"".join(heard)
+    assert os.read(console.slave, 100) == b"typed\n"
+    console.resize(50, 132)
+    assert os.get_terminal_size(console.slave) == (132, 50)
+    console.close()
+    assert contents(tmp_path / "console.log") == b"".join(heard)
+
+
+def test_timers_fire_in_order_and_cancelled_ones_do_not() -> None:
+    loop, fired = Loop(), list[str]()
+    loop.after(0.02, loop.stop)
+    loop.after(0.01, lambda: fired.append("second"))
+    loop.after(0, lambda: fired.append("first"))
+    loop.after(0, lambda: fired.append("never")).cancel()
+    loop.run()
+    assert fired == ["first", "second"]
