@@ -225,16 +225,16 @@ def test_the_token_logs_in_and_a_wrong_one_does_not(visit: Visit) -> None:
     token = visit.site.nspawn.ok("token").out.strip().split()[-1]
     page.get_by_label("Token of this machine").fill(token)
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="Containers")).to_be_visible()
+    expect(page.get_by_role("heading", name="Containers", exact=True)).to_be_visible()
     page.reload()
-    expect(page.get_by_role("heading", name="Containers")).to_be_visible()
+    expect(page.get_by_role("heading", name="Containers", exact=True)).to_be_visible()
 
 
 def test_a_used_code_says_so(visit: Visit) -> None:
     visit.expected.add("401")
     address = visit.site.login_address()
     visit.page.goto(address)
-    expect(visit.page.get_by_role("heading", name="Containers")).to_be_visible()
+    expect(visit.page.get_by_role("heading", name="Containers", exact=True)).to_be_visible()
     assert "#" not in visit.page.url
     visit.page.evaluate("localStorage.clear()")
     visit.page.goto("about:blank")
@@ -248,7 +248,7 @@ def test_the_first_load_keeps_its_budget(visit: Visit) -> None:
         "response", lambda answer: bodies.append(answer.body()) if "/api/" not in answer.url else None
     )
     visit.page.goto(visit.site.login_address())
-    expect(visit.page.get_by_role("heading", name="Containers")).to_be_visible()
+    expect(visit.page.get_by_role("heading", name="Containers", exact=True)).to_be_visible()
     assert sum(len(gzip.compress(body, 9)) for body in bodies) < 60_000
     assert len(visit.requests) <= 45
     assert all(url.startswith(visit.site.address) for url in visit.requests)

@@ -33,8 +33,11 @@ def test_a_change_is_told_with_the_container(web: Web) -> None:
         wait_for_watch(web).put(Record([("event", "state"), ("name", "web")]))
         kind, data = next(stream)
         assert (kind, data["name"], data["state"]["state"]) == ("container", "web", "running")
-        wait_for_watch(web).put(Record([("event", "removed"), ("name", "gone")]))
+        wait_for_watch(web).put(Record([("event", "changed"), ("name", "gone")]))
         assert next(stream) == ("removed", {"name": "gone"})
+        # It is told while its folder is still being emptied.
+        wait_for_watch(web).put(Record([("event", "removed"), ("name", "web")]))
+        assert next(stream) == ("removed", {"name": "web"})
 
 
 def test_jobs_are_told(web: Web) -> None:

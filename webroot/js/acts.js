@@ -1,6 +1,6 @@
 /** What can be done with a container, and what is said when it is done. */
 import { actOn, changeContainer, deleteContainer } from "./api.js";
-import { forget, learn } from "./live.js";
+import { forget, learn, reload } from "./live.js";
 import { said } from "./parts/toasts.js";
 
 const DONE = { start: "started", stop: "stopped", restart: "restarted", kill: "ended" };
@@ -24,7 +24,13 @@ export async function setAutostart(name, on) {
 
 /** @param {string} name */
 export async function remove(name) {
-  await deleteContainer(name);
+  try {
+    await deleteContainer(name);
+  } catch (error) {
+    // The spawner has forgotten it before its files were refused to go: see what is left.
+    await reload();
+    throw error;
+  }
   forget(name);
   said(`${name} deleted`);
 }

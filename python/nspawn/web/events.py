@@ -230,6 +230,10 @@ class Hub:
 
     def _publish_record(self, record: Event) -> None:
         name = record.text("name")
+        if record.text("event") == "removed":
+            # Said before its files are gone: asking for it now would find it.
+            self.publish("removed", f"container {name}", {"name": name})
+            return
         try:
             self.publish("container", f"container {name}", self._describe(name))
         except NotFound:
