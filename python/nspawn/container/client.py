@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from nspawn.container.attached import EXIT, INPUT, OUTPUT, SIZE
-from nspawn.errors import NotRunning, NspawnError
+from nspawn.errors import Busy, NotRunning, NspawnError
 from nspawn.kernel import unix
 from nspawn.model.record import Record, raise_error
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from nspawn.layout import Layout
     from nspawn.model.record import Value
 
+#: Seconds within which everything but what waits for a container is answered.
+_PATIENCE = 15.0
+_SLOW = frozenset(("start", "stop", "kill", "run"))
+
 
 class Client:
     """One layout's spawner; each call makes a connection of its own, so that threads may share it."""
@@ -27,21 +31,25 @@ class Client:
         self._layout = layout
 
     def connect(self) -> unix.Socket:
-        """A connection; NotRunning when there is no spawner."""
+        """A connection, whose answers must come within _PATIENCE; NotRunning when there is no spawner."""
         try:
-            return unix.connect(self._layout.control_socket)
+            end = unix.connect(self._layout.control_socket)
         except PermissionError as error:
             raise NspawnError("only root may talk to the spawner", str(error), "Use su or sudo.") from error
         except OSError as error:
             raise NotRunning(
                 "the spawner is not running", error.strerror or "", "Start it: nspawn serve."
             ) from error
+        end.settimeout(_PATIENCE)
+        return end
 
     def call(
         self, operation: str, fields: Iterable[tuple[str, Value]] = (), descriptors: Sequence[int] = ()
     ) -> Record:
         """One request and its answer; raises the NspawnError that the spawner answered with."""
         with self.connect() as end:
+            if operation in _SLOW:
+                end.settimeout(None)
             return _ask(end, operation, fields, descriptors)
 
     def call_many(self, operation: str, fields: Iterable[tuple[str, Value]] = ()) -> list[Record]:
@@ -59,8 +67,9 @@ class Client:
         end = self.connect()
         try:
             unix.send(end, _request("attach", (("name", name),)))
-            data, descriptors = unix.receive(end)
+            data, descriptors = _receive(end)
             record = _decode(data)
+            end.settimeout(None)
         except BaseException:
             end.close()
             raise
@@ -71,6 +80,7 @@ class Client:
         end = self.connect()
         try:
             _ask(end, "watch", ())
+            end.settimeout(None)
         except BaseException:
             end.close()
             raise
@@ -193,12 +203,22 @@ def _ask(
 
 
 def _answer(end: unix.Socket) -> Record:
-    try:
-        data, descriptors = unix.receive(end)
-    except ConnectionResetError:
-        raise _gone() from None
+    data, descriptors = _receive(end)
     unix.close_all(descriptors)
     return _decode(data)
+
+
+def _receive(end: unix.Socket) -> tuple[bytes, list[int]]:
+    try:
+        return unix.receive(end)
+    except ConnectionResetError:
+        raise _gone() from None
+    except TimeoutError:
+        raise Busy(
+            "the spawner does not answer",
+            f"nothing came for {_PATIENCE:.0f} seconds",
+            "Look at its log, run/spawner.log. If it is stuck, kill it: a new one takes its containers over.",
+        ) from None
 
 
 def _decode(data: bytes) -> Record:
