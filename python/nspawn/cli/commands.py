@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Bytes of the console's ring on disk.
 _ALL = 2 << 20
+#: Settings that a running container does not have to be restarted for.
+_NOT_OF_A_RUN = ("autostart", "image")
 
 
 def main(argv: list[str]) -> int:
@@ -137,9 +139,9 @@ def _enter(arguments: argparse.Namespace, argv: list[str]) -> int:
 
 def _console(arguments: argparse.Namespace) -> int:
     from nspawn.cli.terminal import console
-    from nspawn.model.names import parse_container_name
 
-    return console(base.layout(), parse_container_name(arguments.name))
+    base.containers().get(arguments.name)  # for its own error when there is none
+    return console(base.layout(), arguments.name)
 
 
 def _logs(arguments: argparse.Namespace) -> int:
@@ -184,11 +186,26 @@ def _rename(arguments: argparse.Namespace) -> int:
 
 
 def _set(arguments: argparse.Namespace) -> int:
-    container = base.containers().update(arguments.name, base.parse_changes(arguments.changes))
-    if container.state.active:
+    if not arguments.changes:
+        return _show_settings(arguments.name)
+    changes = base.parse_changes(arguments.changes)
+    container = base.containers().update(arguments.name, changes)
+    if container.state.active and not all(key.partition(".")[0] in _NOT_OF_A_RUN for key in changes):
         sys.stderr.write(
             f"{container.name} runs with its old settings until: nspawn restart {container.name}\n"
         )
+    return 0
+
+
+def _show_settings(name: str) -> int:
+    """Every key with its value, as `set` takes them."""
+    import json
+
+    from nspawn.model import settings
+
+    for key, value in settings.flatten(base.containers().get(name).settings).items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        base.say(f"{key}={text}")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from nspawn.errors import NspawnError
+from nspawn.errors import NspawnError, UsageError
 from nspawn.layout import Layout
 from nspawn.model import commandline
 
@@ -32,7 +32,8 @@ The exit status is the command's, or 128 and the number of the signal that ended
 """
 _HELP_NET = "      --net                 a network of its own (so far with loopback only)\n"
 _HELP_COMMANDS = """\
-       {program} COMMAND ...        {list}
+       {program} COMMAND ...
+{list}\
 Help on each: {program} COMMAND --help.  A rootfs named like a command is written ./list.
 """
 
@@ -45,6 +46,8 @@ def main(argv: list[str], *, mini: bool) -> int:
     except NspawnError as error:
         sys.stderr.write(error.render(program) + "\n")
         return error.status
+    except SystemExit as end:  # argparse, after its help
+        return end.code if isinstance(end.code, int) else 0
 
 
 def _main(argv: list[str], program: str, *, mini: bool) -> int:
@@ -74,6 +77,8 @@ def _main(argv: list[str], program: str, *, mini: bool) -> int:
         sys.stderr.flush()
 
     spec = commandline.parse(argv, os.environ.get("TERM", ""), mini=mini)
+    if not mini and "/" not in spec.rootfs and not os.path.isdir(spec.rootfs):
+        raise _unknown_word(spec.rootfs)
     programs.locate(spec, os.getcwd())
     return foreground.run(spec, Layout.from_environment(os.environ), os.environ, warn)
 
@@ -83,5 +88,20 @@ def _help(program: str, *, mini: bool) -> str:
     if not mini:
         from nspawn.cli.names import SUBCOMMANDS
 
-        commands = _HELP_COMMANDS.format(program=program, list=" ".join(sorted(SUBCOMMANDS)))
+        lines = "".join(f"  {name:<9} {text}\n" for name, text in SUBCOMMANDS.items())
+        commands = _HELP_COMMANDS.format(program=program, list=lines)
     return _HELP.format(program=program, commands=commands, net="" if mini else _HELP_NET)
+
+
+def _unknown_word(word: str) -> UsageError:
+    """Neither a command nor a rootfs: probably a command that was mistyped."""
+    import difflib
+
+    from nspawn.cli.names import SUBCOMMANDS
+
+    near = difflib.get_close_matches(word, SUBCOMMANDS, n=1)
+    hint = f"Did you mean `nspawn {near[0]}`? " if near else ""
+    return UsageError(
+        f"there is no command {word[:80]!r}, and no folder of that name",
+        hint=f"{hint}See nspawn --help for the commands.",
+    )

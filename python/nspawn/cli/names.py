@@ -1,29 +1,27 @@
-"""The words that `nspawn` takes as subcommands; everything else in first place is a rootfs.
+"""The words that `nspawn` takes as subcommands, and what each does; any other first word is a rootfs.
 
-No imports: the path of `nspawn ROOTFS COMMAND` reads this.
+No imports: `nspawn ROOTFS COMMAND` reads this.
 """
 
-SUBCOMMANDS = frozenset(
-    (
-        "boot",
-        "console",
-        "create",
-        "doctor",
-        "exec",
-        "info",
-        "kill",
-        "list",
-        "login",
-        "logs",
-        "rename",
-        "restart",
-        "rm",
-        "serve",
-        "set",
-        "shell",
-        "shutdown",
-        "start",
-        "stop",
-        "token",
-    )
-)
+SUBCOMMANDS = {
+    "create": "Make a container",
+    "start": "Start a container, and the spawner when there is none",
+    "stop": "End a container in order",
+    "restart": "Stop and start a container",
+    "kill": "Send a signal to a container's first process",
+    "list": "Show all containers",
+    "info": "Show one container: its state and settings",
+    "exec": "Run a command in a running container",
+    "shell": "Open a shell in a running container",
+    "console": "Show a container's console and type on it; Ctrl-] three times leaves it",
+    "logs": "Show what a container wrote to its console",
+    "set": "Change settings; they count from the next start on",
+    "rename": "Give a stopped container another name",
+    "rm": "Remove a stopped container; a rootfs given by --rootfs is left alone",
+    "boot": "Start all containers that are marked autostart",
+    "doctor": "Show what this machine can do for containers, and what it lacks",
+    "serve": "Run the spawner and the page in the foreground",
+    "shutdown": "Stop all containers in order, and the spawner",
+    "login": "Show an address that opens the page, valid once, for a minute",
+    "token": "Show the token of the page",
+}

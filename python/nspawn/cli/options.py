@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from nspawn.cli.names import SUBCOMMANDS
 from nspawn.errors import UsageError
 
 Command = Callable[[argparse.Namespace], int]
@@ -27,56 +28,57 @@ def build(commands: dict[str, Command]) -> Parser:
     parser = Parser(prog="nspawn", description="Containers by name.")
     words = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
-    def add(name: str, text: str, *, named: bool = True) -> argparse.ArgumentParser:
+    def add(name: str, *, named: bool = True) -> argparse.ArgumentParser:
+        text = SUBCOMMANDS[name]
         word = words.add_parser(name, help=text, description=f"{text}.")
         word.set_defaults(call=commands[name])
         if named:
             word.add_argument("name", metavar="NAME", help="the container")
         return word
 
-    _add_create(add("create", "Make a container"))
-    start = add("start", "Start a container, and the spawner when there is none")
+    _add_create(add("create"))
+    start = add("start")
     start.add_argument("-a", "--attach", action="store_true", help="show its console")
-    for name, text in (("stop", "End a container in order"), ("restart", "Stop and start a container")):
-        word = add(name, text)
+    for name in ("stop", "restart"):
+        word = add(name)
         word.add_argument(
             "--time", type=float, metavar="S", help="seconds before it is killed (default: its stop_time)"
         )
-    kill = add("kill", "Send a signal to a container's first process")
+    kill = add("kill")
     kill.add_argument(
         "-s", "--signal", default="SIGKILL", metavar="SIGNAL", help="default: SIGKILL, for all of it"
     )
-    show = add("list", "Show all containers", named=False)
+    show = add("list", named=False)
     show.add_argument("--json", action="store_true", help="for programs")
-    info = add("info", "Show one container: its state and settings")
+    info = add("info")
     info.add_argument("--json", action="store_true", help="for programs")
-    _add_inside(add("exec", "Run a command in a running container"), command=True)
-    _add_inside(add("shell", "Open a shell in a running container"), command=False)
-    add("console", "Show a container's console and type on it; Ctrl-] three times leaves it")
-    logs = add("logs", "Show what a container wrote to its console")
+    _add_inside(add("exec"), command=True)
+    _add_inside(add("shell"), command=False)
+    add("console")
+    logs = add("logs")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what it writes from now on")
     logs.add_argument("-n", "--lines", type=int, metavar="N", help="only the last N lines")
     logs.add_argument("--raw", action="store_true", help="every byte, also what acts on a terminal")
-    rename = add("rename", "Give a stopped container another name")
+    rename = add("rename")
     rename.add_argument("new", metavar="NEW", help="the name it shall have")
-    change = add("set", "Change settings; they count from the next start on")
+    change = add("set")
     change.add_argument(
         "changes",
-        nargs="+",
+        nargs="*",
         metavar="KEY=VALUE",
-        help="as in container.toml: autostart.order=3, binds=/a:/b,/c:/d:ro; empty for the default",
+        help="such as autostart.order=3 or binds=/a:/b,/c:/d:ro; KEY= for the default; none: show all keys",
     )
-    add("rm", "Remove a stopped container; a rootfs given by --rootfs is left alone")
-    boot = add("boot", "Start all containers that are marked autostart", named=False)
+    add("rm")
+    boot = add("boot", named=False)
     boot.add_argument("--json", action="store_true", help="for programs")
-    doctor = add("doctor", "Show what this machine can do for containers, and what it lacks", named=False)
+    doctor = add("doctor", named=False)
     doctor.add_argument("--json", action="store_true", help="for programs")
-    login = add("login", "Show an address that opens the page, valid once, for a minute", named=False)
+    login = add("login", named=False)
     login.add_argument("--code", action="store_true", help="only the code")
-    token = add("token", "Show the token of the page", named=False)
+    token = add("token", named=False)
     token.add_argument("action", nargs="?", choices=["rotate"], help="make a new one; all logins end")
-    add("shutdown", "Stop all containers in order, and the spawner", named=False)
-    serve = add("serve", "Run the spawner and the page in the foreground", named=False)
+    add("shutdown", named=False)
+    serve = add("serve", named=False)
     serve.add_argument(
         "--port", type=int, metavar="N", help="of the page (default: page.port of config.toml, 8080)"
     )

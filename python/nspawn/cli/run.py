@@ -22,26 +22,33 @@ def main(argv: list[str], *, mini: bool = False) -> NoReturn:
 
     mini: as `nspawn-mini`: no subcommands, no network options.
     """
-    status: int | None = None
+    status = 1
     try:
-        if _may_be_handed_over(argv):
-            from nspawn.container import handover
-
-            status = handover.run(argv, posix.environ, mini=mini)
-        if status is None:
-            from nspawn.cli import front
-
-            status = front.main(argv, mini=mini)
+        status = _run(argv, mini=mini)
         sys.stdout.flush()
         sys.stderr.flush()
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
         status = 141
+    except BaseException:  # noqa: BLE001 - a defect: told, never swallowed by what follows
+        sys.excepthook(*sys.exc_info())
     finally:
         # Without the interpreter's own clean-up, which costs a millisecond.
-        posix._exit(1 if status is None else status)
+        posix._exit(status)
     raise AssertionError
+
+
+def _run(argv: list[str], *, mini: bool) -> int:
+    if _may_be_handed_over(argv):
+        from nspawn.container import handover
+
+        status = handover.run(argv, posix.environ, mini=mini)
+        if status is not None:
+            return status
+    from nspawn.cli import front
+
+    return front.main(argv, mini=mini)
 
 
 def _may_be_handed_over(argv: list[str]) -> bool:

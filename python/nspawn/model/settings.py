@@ -297,7 +297,7 @@ def _unknown(key: object) -> UsageError:
     near = near or difflib.get_close_matches(text, [*KEYS, *_SHORT], n=1)
     return UsageError(
         f"{_show(text)[1:-1]}: there is no such setting",
-        hint=f"Did you mean {near[0]!r}?" if near else "`nspawn info NAME` shows all settings.",
+        hint=f"Did you mean {near[0]!r}?" if near else "`nspawn set NAME` shows all settings.",
     )
 
 

@@ -140,6 +140,8 @@ def check_folder(layout: Layout, path: str) -> str:
     if not path.startswith("/"):
         raise UsageError("the rootfs needs an absolute path", f"{path[:80]!r} does not begin with '/'")
     real = os.path.realpath(path)
+    if os.path.isfile(real):
+        raise UsageError(f"{path} is a file, no folder", hint=f"If it is an archive: --tar {path}.")
     if not os.path.isdir(real):
         raise NotFound(f"there is no folder {path}")
     if not real.isprintable():
@@ -162,6 +164,9 @@ def _open(path: str) -> BinaryIO:
         raise NotFound(f"there is no file {path}") from None
     except OSError as error:
         raise NspawnError(f"{path} cannot be read", error.strerror or str(error)) from None
+    if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+        os.close(descriptor)
+        raise UsageError(f"{path} is a folder, no archive", hint=f"If it holds a system: --rootfs {path}.")
     file = open(descriptor, "rb")  # noqa: SIM115  (the caller closes it)
     import stat
 
