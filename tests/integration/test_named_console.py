@@ -212,10 +212,22 @@ def test_exec_on_a_terminal_has_the_size_and_the_status(daemon: Daemon, busybox:
         assert child.exitstatus == 9
 
 
+def test_keys_typed_during_the_start_are_not_lost(daemon: Daemon, busybox: Path) -> None:
+    daemon.create("one", busybox, command="sleep 100000")
+    daemon.start("one")
+    for pause in (0.0, 0.04, 0.08, 0.12):
+        with daemon.nspawn.terminal("exec", "one", "/bin/sed", "s/^/read: /") as child:
+            child.delaybeforesend = None
+            time.sleep(pause)
+            child.sendline("early")
+            child.expect("read: early", timeout=3)
+
+
 def test_a_detached_console_process_leaves_nothing(shell: Daemon) -> None:
     before = len(os.listdir(f"/proc/{shell.spawner}/fd"))
     for _ in range(5):
         with shell.nspawn.terminal("console", "one") as child:
+            child.expect("# ")
             child.send(DETACH)
             child.expect(pexpect.EOF)
     assert wait_until(lambda: len(os.listdir(f"/proc/{shell.spawner}/fd")) <= before, 5)

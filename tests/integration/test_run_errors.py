@@ -139,3 +139,23 @@ def test_help_and_version_need_no_root(nspawn: Program) -> None:
     nobody += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
     assert nspawn("-h", prefix=nobody).status == 0
     assert nspawn("-V", prefix=nobody).status == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("boot", "console", "create", "doctor", "exec", "info", "kill", "list", "login", "logs"),
+        *("rename", "restart", "rm", "serve", "set", "shell", "shutdown", "start", "stop", "token"),
+    ],
+)
+def test_every_command_has_its_help(nspawn: Program, command: str) -> None:
+    result = nspawn(command, "--help")
+    assert result.status == 0, str(result)
+    assert f"nspawn {command}" in result.out, str(result)
+    assert result.err == ""
+    assert not nspawn.root.exists()
+
+
+@pytest.mark.parametrize("words", [["start"], ["start", "--nonsense"], ["list", "extra"], ["rm", "a", "b"]])
+def test_a_wrong_command_line_of_a_command_is_a_usage_error(nspawn: Program, words: list[str]) -> None:
+    is_clear(nspawn(*words), 2)

@@ -13,7 +13,7 @@ from tests.support import rootfs
 from tests.support.program import Program
 
 FEW = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ def free_port() -> int:
         end.bind(("127.0.0.1", 0))
         port: int = end.getsockname()[1]
         return port
+
+
+def dotted(changes: Mapping[str, str]) -> list[str]:
+    """As `nspawn set` takes them."""
+    return [f"{key.replace('__', '.')}={value}" for key, value in changes.items()]
 
 
 class Daemon:
@@ -40,13 +45,11 @@ class Daemon:
 
     def create(self, name: str, rootfs: Path, **changes: str) -> None:
         """A container over a folder of the test's.  changes: settings, `__` for the dot in a key."""
-        self.nspawn.ok("create", name, "--rootfs", rootfs)
-        if changes:
-            self.set(name, **changes)
+        words = [word for change in dotted(changes) for word in ("--set", change)]
+        self.nspawn.ok("create", name, "--rootfs", rootfs, *words)
 
     def set(self, name: str, **changes: str) -> Result:
-        words = [f"{key.replace('__', '.')}={value}" for key, value in changes.items()]
-        return self.nspawn.ok("set", name, *words)
+        return self.nspawn.ok("set", name, *dotted(changes))
 
     def start(self, name: str) -> int:
         """Start it; the PID of its first process, 0 when it has ended already."""
