@@ -177,12 +177,33 @@ def test_a_tarball_is_uploaded(visit: Visit, busybox: Path) -> None:
         "#file", {"name": "a.tar.gz", "mimeType": "application/gzip", "buffer": make_tarball(busybox)}
     )
     expect(page.get_by_text("a.tar.gz")).to_be_visible()
+    page.get_by_role("checkbox", name="Run its own init").check()
     check(visit, "upload")
+    page.get_by_role("checkbox", name="Run its own init").uncheck()
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("heading", name="sent")).to_be_visible()
     expect(page.get_by_text("Running", exact=True)).to_be_visible()
     page.get_by_role("button", name="Kill sent at once").click()
     expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
+    page.get_by_role("switch", name="Run its own init").click()
+    expect(page.get_by_role("switch", name="Run its own init")).to_be_checked()
+    assert visit.site.daemon.info("sent")["settings"]["boot"] is True
+
+
+def test_an_upload_can_run_its_own_init(visit: Visit, busybox: Path) -> None:
+    page = visit.page
+    visit.log_in()
+    visit.open("/#/new")
+    page.get_by_label("Name").fill("machine")
+    page.get_by_role("radio", name="Upload a tarball").check()
+    page.set_input_files(
+        "#file", {"name": "a.tar.gz", "mimeType": "application/gzip", "buffer": make_tarball(busybox)}
+    )
+    page.get_by_role("checkbox", name="Run its own init").check()
+    page.get_by_role("checkbox", name="Start it when it is ready").uncheck()
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("heading", name="machine")).to_be_visible()
+    assert visit.site.daemon.info("machine")["settings"]["boot"] is True
 
 
 def test_a_failure_says_what_why_and_what_to_do(visit: Visit, tmp_path: Path) -> None:

@@ -84,3 +84,25 @@ def test_timers_fire_in_order_and_cancelled_ones_do_not() -> None:
     loop.after(0, lambda: fired.append("never")).cancel()
     loop.run()
     assert fired == ["first", "second"]
+
+
+def test_a_ring_that_cannot_rotate_touches_no_other_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = Ring(str(tmp_path / "console.log"))
+    ring.write(bytes(HALF))
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    others = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
+    for _ in range(3):
+        ring.write(b"lost")
+    for descriptor in others:
+        os.fstat(descriptor)
+        os.close(descriptor)
+    monkeypatch.undo()
+    ring.write(b"kept")
+    ring.close()
+    assert (tmp_path / "console.log").read_bytes() == b"kept"

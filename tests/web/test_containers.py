@@ -127,7 +127,11 @@ def test_an_upload_is_the_body(web: Web) -> None:
 
 @pytest.mark.parametrize(
     ("path", "type_"),
-    [("web/upload", "application/json"), ("web/upload?start=yes", "application/octet-stream")],
+    [
+        ("web/upload", "application/json"),
+        ("web/upload?start=yes", "application/octet-stream"),
+        ("web/upload?boot=2", "application/octet-stream"),
+    ],
 )
 def test_an_upload_is_refused_when_it_is_none(web: Web, path: str, type_: str) -> None:
     answer = web.ask("POST", f"/api/v1/containers/{path}", b"x", Content_Type=type_)

@@ -16,10 +16,11 @@ export async function act(name, verb) {
 
 /**
  * @param {string} name
+ * @param {"autostart.enabled" | "boot"} key
  * @param {boolean} on
  */
-export async function setAutostart(name, on) {
-  learn(await changeContainer(name, { "autostart.enabled": on }));
+export async function setFlag(name, key, on) {
+  learn(await changeContainer(name, { [key]: on }));
 }
 
 /** @param {string} name */

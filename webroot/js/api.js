@@ -25,25 +25,29 @@ export async function listContainers() {
   return new Shape(await send("GET", `${BASE}/containers`), "answer").list("containers", parseContainer);
 }
 
+/** @typedef {{ start: boolean, boot: boolean }} Choices start it when it is complete; run its own init */
+
 /**
  * @param {string} name
  * @param {Source} source
- * @param {boolean} start whether it is started when it is complete
+ * @param {Choices} choices
  * @returns {Promise<Job>}
  */
-export async function createContainer(name, source, start) {
-  return parseJob(await send("POST", `${BASE}/containers`, { body: { name, source, start } }));
+export async function createContainer(name, source, { start, boot }) {
+  const body = { name, source, start, ...(boot && { settings: { boot } }) };
+  return parseJob(await send("POST", `${BASE}/containers`, { body }));
 }
 
 /**
  * @param {string} name
  * @param {Blob} file
- * @param {boolean} start
+ * @param {Choices} choices
  * @param {{ onProgress: (sent: number) => void, signal: AbortSignal }} options
  * @returns {Promise<Job>}
  */
-export async function uploadContainer(name, file, start, options) {
-  return parseJob(await upload(`${at(name)}/upload?start=${start ? 1 : 0}`, file, options));
+export async function uploadContainer(name, file, { start, boot }, options) {
+  const query = `start=${start ? 1 : 0}&boot=${boot ? 1 : 0}`;
+  return parseJob(await upload(`${at(name)}/upload?${query}`, file, options));
 }
 
 /**

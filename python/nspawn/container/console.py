@@ -33,22 +33,28 @@ class Ring:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._descriptor = -1
+        self._size = 0
         self._open()
 
     def _open(self) -> None:
-        self._descriptor = os.open(
+        descriptor = os.open(
             self._path,
-            os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
+            os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
             0o600,
         )
-        self._size = os.fstat(self._descriptor).st_size
+        # Not before the open succeeded: the number may be another's by then.
+        old, self._descriptor = self._descriptor, descriptor
+        if old >= 0:
+            os.close(old)
+        self._size = os.fstat(descriptor).st_size
 
     def write(self, data: bytes) -> None:
         """Append; a full disk loses the bytes, never the console."""
         try:
             if self._size >= HALF:
-                os.close(self._descriptor)
-                os.rename(self._path, f"{self._path}.1")
+                if os.path.exists(self._path):  # not when only the opening failed, the last time
+                    os.rename(self._path, f"{self._path}.1")
                 self._open()
             self._size += os.write(self._descriptor, data)
         except OSError:
@@ -56,6 +62,7 @@ class Ring:
 
     def close(self) -> None:
         os.close(self._descriptor)
+        self._descriptor = -1
 
 
 class Console:

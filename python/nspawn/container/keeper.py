@@ -64,6 +64,15 @@ def _lock(layout: Layout) -> int:
     return descriptor
 
 
+def log(text: str) -> None:
+    """A line for the log; a full disk or a closed terminal loses it, nothing else."""
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        os.write(2, f"{stamp} {text}\n".encode("utf-8", "replace"))
+    except OSError:
+        return
+
+
 class Keeper:
     """kept: descriptors by key; notes: messages by key, given back as they came; exits: (pid, wait status)
     that no spawner has heard of.
@@ -192,7 +201,7 @@ class Keeper:
             lived = time.monotonic() - self.started
             self.quick = 0 if lived > _SETTLED else self.quick + 1
             self.wait = 0.0 if self.quick < 2 else min(2.0 ** (self.quick - 2), _LONGEST_WAIT)
-            print(f"nspawn: the spawner died (wait status {status}); it is started again", flush=True)
+            log(f"the spawner died (wait status {status}); it is started again")
             self.started = time.monotonic()
         if self.ending and not self.spawner:
             return 1

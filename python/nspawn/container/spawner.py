@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 
 from nspawn.container import adoption, state
 from nspawn.container.host import Host
 from nspawn.container.instance import Instance
+from nspawn.container.keeper import log
 from nspawn.container.loop import Loop
 from nspawn.container.peer import Peer
 from nspawn.container.pool import Pool
@@ -69,11 +69,7 @@ class Spawner:
         self.pool.open()
 
     def log(self, text: str) -> None:
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        try:
-            os.write(2, f"{stamp} {text}\n".encode("utf-8", "replace"))
-        except OSError:
-            pass
+        log(text)
 
     def run(self) -> int:
         gc.collect()

@@ -45,7 +45,8 @@ def container_routes(services: Services) -> Blueprint:
     @routes.post(f"{BASE}/<name>/upload")
     def upload(name: str) -> tuple[Response, int]:
         parse_container_name(name)
-        start = parse_count(request.args.get("start", "0"), "start", low=0, high=1) == 1
+        start = parse_switch("start")
+        chosen = settings.Settings(boot=parse_switch("boot"))
         if not request.content_length:
             wrong("body", "it is empty; the file's bytes are expected")
         # Flask's limit is for JSON; `connection` has bounded this one before it was received.
@@ -53,7 +54,10 @@ def container_routes(services: Services) -> Blueprint:
         kept = keep_body(request.environ["wsgi.input"])
         source = Tarball(kept, size=request.content_length)
         return begin_create(
-            services, CreateRequest(name=name, source=source), start=start, cleanup=kept.close
+            services,
+            CreateRequest(name=name, source=source, settings=chosen),
+            start=start,
+            cleanup=kept.close,
         )
 
     @routes.get(f"{BASE}/<name>")
@@ -123,6 +127,11 @@ def verb_routes(services: Services) -> Blueprint:
 def no_fields() -> None:
     """Refuse a body with attributes where there are none."""
     parse_body(request.get_data()).finish()
+
+
+def parse_switch(name: str) -> bool:
+    """A query's `name=1` or `name=0` (the default)."""
+    return parse_count(request.args.get(name, "0"), name, low=0, high=1) == 1
 
 
 def parse_source(fields: Fields) -> Source:

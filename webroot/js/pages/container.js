@@ -1,4 +1,4 @@
-import { act, remove, setAutostart } from "../acts.js";
+import { act, remove, setFlag } from "../acts.js";
 import { duration, imageName, shorten } from "../format.js";
 import { useTitle } from "../frame.js";
 import { html, useState } from "../html.js";
@@ -152,13 +152,22 @@ export function ContainerPage({ name }) {
     <div class="columns">
       <div><${Console} name=${name} running=${container.state !== "stopped"} /></div>
       <div>
-        <section class="card padded" aria-label="Start at boot">
+        <section class="card padded" aria-label="How it starts">
           <${Switch}
             on=${container.settings.autostart}
             label="Start at boot"
             note="Whenever this machine starts"
-            change=${(/** @type {boolean} */ on) => setAutostart(name, on)}
+            change=${(/** @type {boolean} */ on) => setFlag(name, "autostart.enabled", on)}
           />
+          ${
+            container.settings.image !== "builtin" &&
+            html`<${Switch}
+              on=${container.settings.boot}
+              label="Run its own init"
+              note="systemd or another service manager, from the next start on"
+              change=${(/** @type {boolean} */ on) => setFlag(name, "boot", on)}
+            />`
+          }
         </section>
         <${Summary} container=${container} />
         <${Delete} container=${container} />

@@ -82,6 +82,14 @@ function Kinds({ kind, set }) {
   </fieldset>`;
 }
 
+/** @param {{ on: boolean, set: (on: boolean) => void, label: string, note?: string }} props */
+function Check({ on, set, label, note }) {
+  return html`<label class="choice">
+    <input type="checkbox" checked=${on} onChange=${(/** @type {Event} */ event) => set(/** @type {HTMLInputElement} */ (event.target).checked)} />
+    <span><strong>${label}</strong>${note && html`<span>${note}</span>`}</span>
+  </label>`;
+}
+
 /** @param {{ file: File | null, set: (file: File | null) => void, wrong: string }} props */
 function FileField({ file, set, wrong }) {
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
@@ -142,6 +150,7 @@ export function CreatePage() {
   const [path, setPath] = useState("");
   const [file, setFile] = useState(/** @type {File | null} */ (null));
   const [start, setStart] = useState(true);
+  const [ownInit, setOwnInit] = useState(false);
   const [tried, setTried] = useState(false);
   const [wrong, setWrong] = useState(/** @type {Problem | null} */ (null));
   const [job, setJob] = useState("");
@@ -156,15 +165,18 @@ export function CreatePage() {
   const wrongPath = onMachine && !path.startsWith("/") ? "Give an absolute path, such as /data/rootfs." : "";
   const wrongFile = kind === "upload" && !file ? "Choose the file." : "";
 
+  const boot = ownInit && kind !== "builtin";
+
   const begin = () => {
     if (kind === "upload" && file) {
       const abort = new AbortController();
       setSending({ sent: 0, abort });
       const onProgress = (/** @type {number} */ sent) => setSending({ sent, abort });
-      return uploadContainer(name, file, start, { onProgress, signal: abort.signal });
+      return uploadContainer(name, file, { start, boot }, { onProgress, signal: abort.signal });
     }
-    if (kind === "folder" || kind === "tarball") return createContainer(name, { kind, path }, start);
-    return createContainer(name, { kind: "builtin" }, start);
+    if (kind === "folder" || kind === "tarball")
+      return createContainer(name, { kind, path }, { start, boot });
+    return createContainer(name, { kind: "builtin" }, { start, boot });
   };
 
   const create = async () => {
@@ -219,10 +231,16 @@ export function CreatePage() {
       <${Kinds} kind=${kind} set=${setKind} />
       ${onMachine && html`<${TextField} id="path" label="Path" value=${path} set=${setPath} place=${kind === "folder" ? "/data/rootfs" : "/sdcard/Download/rootfs.tar.xz"} wrong=${tried ? wrongPath : ""} />`}
       ${kind === "upload" && html`<${FileField} file=${file} set=${setFile} wrong=${tried ? wrongFile : ""} />`}
-      <label class="choice">
-        <input type="checkbox" checked=${start} onChange=${(/** @type {Event} */ event) => setStart(/** @type {HTMLInputElement} */ (event.target).checked)} />
-        <span><strong>Start it when it is ready</strong></span>
-      </label>
+      ${
+        kind !== "builtin" &&
+        html`<${Check}
+          on=${ownInit}
+          set=${setOwnInit}
+          label="Run its own init"
+          note="systemd or another service manager starts, as on a machine of its own. Without it: a shell."
+        />`
+      }
+      <${Check} on=${start} set=${setStart} label="Start it when it is ready" />
       <div class="buttons">
         <button type="submit" class="button main-act"><${Icon} name="add" />Create</button>
         <a class="button quiet" href="#/">Cancel</a>

@@ -112,5 +112,6 @@ export function Console({ name, running }) {
       ${empty && html`<p class="console-empty">${running ? "Nothing was printed yet." : "The output appears here once the container runs."}</p>`}
       <div ref=${box}></div>
     </div>
+    <p class="console-note">For reading. A shell, in a terminal of this machine: <code>nspawn shell ${name}</code></p>
   </section>`;
 }
