@@ -22,7 +22,10 @@ def console(layout: Layout, name: str) -> int:
     """Show the console, and type on it, until it is detached or the container ends; the exit status."""
     with Client(layout).attach(name) as attached:
         if os.isatty(0):
-            sys.stderr.write(f"Console of {name}. Press Ctrl-] three times to leave it.\n")
+            sys.stderr.write(
+                f"Console of {name}. Press Ctrl-] three times to leave it.\n"
+                f"(An init shows no login here; a shell: nspawn shell {name})\n"
+            )
             sys.stderr.flush()
         terminal.write_all(1, attached.history(_HISTORY))
         return _join(attached, name)
