@@ -139,3 +139,11 @@ def test_after_a_container_that_makes_its_own_cgroups(nspawn: Program, busybox: 
 def test_after_a_fork_bomb_with_a_limit(nspawn: Program, busybox: Path) -> None:
     script = "i=0; while [ $i -lt 100 ]; do (setsid sleep 1000 &) ; i=$((i+1)); done"
     nspawn.ok(busybox, "/bin/sh", "-c", script)
+
+
+def test_after_a_container_that_nests_its_cgroups_deeply(nspawn: Program, busybox: Path) -> None:
+    """Deeper than a program that calls itself for each level can follow."""
+    script = "cd /sys/fs/cgroup; i=0; while [ $i -lt 1200 ]; do mkdir a && cd a || break; i=$((i+1)); done"
+    result = nspawn(busybox, "/bin/sh", "-c", f"{script}; echo $i")
+    assert result.status == 0, str(result)
+    assert int(result.out) > 100

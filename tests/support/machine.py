@@ -172,24 +172,44 @@ def _idle_cgroups(base: Path) -> list[Path]:
     own = set(_own_processes(base))
     found = []
     for top in _hierarchies():
-        for parent, groups, _ in os.walk(top):
-            if os.path.basename(parent) != "nspawn":
+        for parent in _below(top, inside="nspawn"):
+            if parent.name != "nspawn":
                 continue
-            idle = [Path(parent) / name for name in groups if _members(Path(parent) / name) <= own]
-            found += [Path(inner) for group in idle for inner, _, _ in os.walk(group)]
+            groups = [Path(entry.path) for entry in _folders(parent)]
+            idle = [group for group in groups if _members(group) <= own]
+            found += [inner for group in idle for inner in _below(group)]
             if len(idle) == len(groups):
-                found.append(Path(parent))
-            groups.clear()
+                found.append(parent)
     return found
+
+
+def _folders(path: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _below(top: Path, inside: str = "") -> Iterator[Path]:
+    """A cgroup and all below it, but not what is below one named `inside`.
+
+    By a list and not os.walk, which before Python 3.12 calls itself: a container nests as deep as it likes.
+    """
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        yield path
+        if path.name != inside:
+            waiting += [Path(entry.path) for entry in _folders(path)]
 
 
 def _members(group: Path) -> set[int]:
     members: set[int] = set()
-    for inner, _, files in os.walk(group):
-        if "cgroup.procs" in files:
-            try:
-                text = (Path(inner) / "cgroup.procs").read_text()
-            except OSError:
-                continue
-            members |= {int(word) for word in text.split()}
+    for inner in _below(group):
+        try:
+            text = (inner / "cgroup.procs").read_text()
+        except OSError:
+            continue
+        members |= {int(word) for word in text.split()}
     return members
