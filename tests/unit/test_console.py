@@ -49,6 +49,10 @@ def test_a_ring_never_writes_through_a_link(tmp_path: Path) -> None:
     assert not (tmp_path / "victim").exists()
 
 
+def fail(error: Exception) -> None:
+    raise AssertionError from error
+
+
 def run_until(loop: Loop, done: list[bytes], wanted: bytes) -> None:
     def look() -> None:
         if wanted in b"".join(done) or time.monotonic() > end:
@@ -62,7 +66,7 @@ def run_until(loop: Loop, done: list[bytes], wanted: bytes) -> None:
 
 
 def test_output_goes_to_the_ring_and_to_listeners_and_input_comes_back(tmp_path: Path) -> None:
-    loop, heard = Loop(), list[bytes]()
+    loop, heard = Loop(fail), list[bytes]()
     console = Console.make(loop, str(tmp_path / "console.log"))
     console.listen(heard.append)
     os.write(console.slave, b"hello")
@@ -77,7 +81,7 @@ def test_output_goes_to_the_ring_and_to_listeners_and_input_comes_back(tmp_path:
 
 
 def test_timers_fire_in_order_and_cancelled_ones_do_not() -> None:
-    loop, fired = Loop(), list[str]()
+    loop, fired = Loop(fail), list[str]()
     loop.after(0.02, loop.stop)
     loop.after(0.01, lambda: fired.append("second"))
     loop.after(0, lambda: fired.append("first"))
@@ -106,3 +110,17 @@ def test_a_ring_that_cannot_rotate_touches_no_other_descriptor(
     ring.write(b"kept")
     ring.close()
     assert (tmp_path / "console.log").read_bytes() == b"kept"
+
+
+def test_a_defect_in_one_handler_ends_nothing_else() -> None:
+    heard, fired = list[str](), list[str]()
+    loop = Loop(lambda error: heard.append(str(error)))
+
+    def broken() -> None:
+        raise ValueError("broken")
+
+    loop.after(0, broken)
+    loop.after(0.01, lambda: fired.append("next"))
+    loop.after(0.02, loop.stop)
+    loop.run()
+    assert (heard, fired) == (["broken"], ["next"])

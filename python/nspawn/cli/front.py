@@ -46,6 +46,9 @@ def main(argv: list[str], *, mini: bool) -> int:
     except NspawnError as error:
         sys.stderr.write(error.render(program) + "\n")
         return error.status
+    except OSError as error:
+        sys.stderr.write(NspawnError("that did not work", str(error)).render(program) + "\n")
+        return 1
     except SystemExit as end:  # argparse, after its help
         return end.code if isinstance(end.code, int) else 0
 
@@ -79,7 +82,7 @@ def _main(argv: list[str], program: str, *, mini: bool) -> int:
     spec = commandline.parse(argv, os.environ.get("TERM", ""), mini=mini)
     if not mini and "/" not in spec.rootfs and not os.path.isdir(spec.rootfs):
         raise _unknown_word(spec.rootfs)
-    programs.locate(spec, os.getcwd())
+    programs.locate(spec, _folder())
     return foreground.run(spec, Layout.from_environment(os.environ), os.environ, warn)
 
 
@@ -91,6 +94,14 @@ def _help(program: str, *, mini: bool) -> str:
         lines = "".join(f"  {name:<9} {text}\n" for name, text in SUBCOMMANDS.items())
         commands = _HELP_COMMANDS.format(program=program, list=lines)
     return _HELP.format(program=program, commands=commands, net="" if mini else _HELP_NET)
+
+
+def _folder() -> str:
+    """Where we are; "/" when that was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"
 
 
 def _unknown_word(word: str) -> UsageError:

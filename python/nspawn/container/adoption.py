@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SWEEP_EVERY = 0.02
 _SWEEP_TIMES = 250
+_LOOK_EVERY = 5.0  # seconds
 
 
 def adopt(spawner: Spawner, kept: dict[str, int], notes: dict[str, Record], exits: dict[int, int]) -> None:
@@ -42,19 +43,9 @@ def adopt(spawner: Spawner, kept: dict[str, int], notes: dict[str, Record], exit
             spawner.log(error.render())
             continue
         spawner.instances[name] = instance
-        if instance.state not in state.ACTIVE:
-            continue
-        group = record.text("group")
-        if record.text("boot-id") != spawner.boot_id:
-            instance.machine_went_down()
-        elif instance.pid and process.start_time(instance.pid) == instance.start_time:
-            used.add(group)
-            _go_on(spawner, instance, group, kept.pop(f"console:{name}", -1))
-        elif instance.state == "backoff":
-            instance.wait_on()
-        else:
-            instance.group = Group(spawner.host.hierarchy, group) if group else None
-            _end_later(spawner, instance, exits.get(instance.pid))
+        if instance.state in state.ACTIVE:
+            used.add(record.text("group"))
+            _decide(spawner, instance, record, kept.pop(f"console:{name}", -1), exits.get(instance.pid))
     for key, descriptor in kept.items():
         os.close(descriptor)
         spawner.drop(key)
@@ -63,12 +54,31 @@ def adopt(spawner: Spawner, kept: dict[str, int], notes: dict[str, Record], exit
             _sweep(spawner, Group(spawner.host.hierarchy, group), _SWEEP_TIMES)
 
 
+def _decide(spawner: Spawner, instance: Instance, record: Record, console: int, status: int | None) -> None:
+    """What becomes of a container that was active; console: its PTY's master, or -1."""
+    group = record.text("group")
+    same_boot = record.text("boot-id") == spawner.boot_id
+    if same_boot and instance.pid and process.start_time(instance.pid) == instance.start_time:
+        _go_on(spawner, instance, group, console)
+        return
+    if console >= 0:
+        os.close(console)
+        spawner.drop(f"console:{instance.name}")
+    if not same_boot:
+        instance.machine_went_down()
+    elif instance.state == "backoff":
+        instance.wait_on()
+    else:
+        instance.group = Group(spawner.host.hierarchy, group) if group else None
+        _end_later(spawner, instance, status)
+
+
 def _go_on(spawner: Spawner, instance: Instance, group: str, master: int) -> None:
     instance.adopt(spawner.host.hierarchy, group, master)
     spawner.children[instance.pid] = instance.ended
     if _parent_of(instance.pid) != os.getppid():
         # Not even the keeper is the same: the end will be seen, but not its status.
-        _watch_stranger(spawner, instance)
+        watch_stranger(spawner, instance)
     spawner.log(f"{instance.name}: process {instance.pid} is adopted")
 
 
@@ -96,17 +106,34 @@ def _parent_of(pid: int) -> int:
         return 0
 
 
-def _watch_stranger(spawner: Spawner, instance: Instance) -> None:
+def watch_stranger(spawner: Spawner, instance: Instance) -> None:
+    """Notice the end of a container whose parent is neither we nor a keeper that talks to us."""
+    pid = instance.pid
+
+    def gone() -> None:
+        if spawner.children.pop(pid, None) is not None:
+            instance.ended(None)
+
+    def look() -> None:
+        """Before Linux 5.3 nothing tells: the one place that looks again and again."""
+        if process.start_time(pid) == instance.start_time:
+            spawner.loop.after(_LOOK_EVERY, look)
+        else:
+            gone()
+
     try:
-        pidfd = libc.pidfd_open(instance.pid)
+        pidfd = libc.pidfd_open(pid)
+    except ProcessLookupError:
+        spawner.loop.after(0, gone)
+        return
     except OSError as error:
         spawner.log(f"{instance.name}: its end will be noticed late (pidfd_open: {error.strerror})")
+        spawner.loop.after(_LOOK_EVERY, look)
         return
 
-    def gone(_events: int) -> None:
+    def readable(_events: int) -> None:
         spawner.loop.remove(pidfd)
         os.close(pidfd)
-        spawner.children.pop(instance.pid, None)
-        instance.ended(None)
+        gone()
 
-    spawner.loop.add(pidfd, gone)
+    spawner.loop.add(pidfd, readable)

@@ -13,7 +13,7 @@ import os
 from nspawn.container import hostname, program, stage
 from nspawn.errors import NspawnError
 from nspawn.kernel import libc, process, unix, users
-from nspawn.kernel.cgroup import Group
+from nspawn.kernel.cgroup import Group, Hierarchy
 from nspawn.kernel.clone import clone
 from nspawn.model import commandline
 from nspawn.model.mounts import masked_units
@@ -107,7 +107,13 @@ def make(host: Host, network: str, *, name: str, memory: bool) -> Cell:
     group = Group(host.hierarchy, name)
     ours, theirs = unix.pair()
     try:
-        group.make(memory=memory)
+        try:
+            group.make(memory=memory)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+            group.remove()
+            group = Group(Hierarchy("", 0), name)  # a cgroup file system that we may not write is none
         try:
             pid, born = clone(_clone_flags(flags), group.descriptor)
         except OSError as error:
@@ -178,8 +184,9 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
         os._exit(0)  # nobody wants the cell any more
     record = Record.decode(data)
     spec = _spec(record)
-    if record.flag("dies-with-parent"):
-        libc.prctl(libc.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    dies_with = channel.fileno() if record.flag("dies-with-parent") else -1
+    if dies_with >= 0:
+        program.die_with_parent(dies_with)
     # By its path: a descriptor from outside belongs to a mount of another namespace, which cannot be bound.
     rootfs = stage.open_rootfs(spec.rootfs)
     stage.refuse_own_root(rootfs)
@@ -192,7 +199,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
             program.take_terminal()
     _enter(host, flags, spec, rootfs, terminal=terminal, warn=warn)
     user = users.find(spec.user)
-    program.become(spec, user)
+    program.become(spec, user, dies_with=dies_with)
 
 
 def _spec(record: Record) -> RunSpec:
@@ -217,7 +224,10 @@ def _enter(
     if host.android:
         binds[:0] = android_binds(spec.network)
     if terminal:
-        binds.append(Bind(os.ttyname(0), "/dev/console"))
+        try:
+            binds.append(Bind(os.ttyname(0), "/dev/console"))
+        except OSError as error:  # of another devpts than is mounted here
+            warn(f"skipped: the terminal as /dev/console ({error.strerror})")
     root = stage.mount_root(host.stage, rootfs, ephemeral=spec.ephemeral)
     os.close(rootfs)
     stage.move_in(host.stage, root)

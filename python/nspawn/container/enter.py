@@ -124,7 +124,7 @@ def _child(
     failure: NspawnError | None = None
     status = 1
     try:
-        libc.prctl(libc.PR_SET_PDEATHSIG, 9)
+        program.die_with_parent(channel.fileno())
         unix.close_others(channel.fileno(), root, *handles)
         for group in groups:
             _join_group(group)
@@ -170,7 +170,7 @@ def _join_group(folder: str) -> None:
 
 
 def _run(spec: RunSpec, channel: unix.Socket, *, tty: bool) -> None:
-    libc.prctl(libc.PR_SET_PDEATHSIG, 9)
+    program.die_with_parent(channel.fileno())
     if tty:
         master, slave = _open_terminal()
         unix.send(channel, b"terminal=1", (master,))
@@ -180,7 +180,7 @@ def _run(spec: RunSpec, channel: unix.Socket, *, tty: bool) -> None:
             os.dup2(slave, number)
         program.take_terminal()
     os.umask(0o022)
-    program.become(spec, users.find(spec.user))
+    program.become(spec, users.find(spec.user), dies_with=channel.fileno())
 
 
 def _open_terminal() -> tuple[int, int]:

@@ -68,8 +68,11 @@ def _remember_terminal() -> Callable[[], None]:
     """What gives the terminal back as it is now; called while SIGTTOU is blocked."""
     import termios  # only on a terminal
 
-    settings = termios.tcgetattr(0)
-    group = os.tcgetpgrp(0)
+    try:
+        settings = termios.tcgetattr(0)
+        group = os.tcgetpgrp(0)
+    except (OSError, termios.error):
+        return lambda: None  # a terminal, but not that of our session
 
     def give_back() -> None:
         try:

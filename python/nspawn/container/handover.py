@@ -33,7 +33,11 @@ def run(words: list[str], environ: Mapping[bytes, bytes], *, mini: bool) -> int 
     given = {key.decode("utf-8", "surrogateescape"): environ[key] for key in environ}
     layout = Layout.from_environment({key: given[key].decode("utf-8", "surrogateescape") for key in given})
     path = layout.control_socket.encode("utf-8", "surrogateescape")
-    fields = [b"op=run", b"cwd=" + posix.getcwdb(), b"term=" + given.get("TERM", b""), b"mini=%d" % mini]
+    try:
+        folder = posix.getcwdb()
+    except OSError:
+        return None  # it was removed: a path may mean nothing
+    fields = [b"op=run", b"cwd=" + folder, b"term=" + given.get("TERM", b""), b"mini=%d" % mini]
     fields += [b"word=" + word.encode("utf-8", "surrogateescape") for word in words]
     message = b"\0".join(fields)
     if len(path) > _LONGEST_PATH or len(message) > _LARGEST:

@@ -26,6 +26,7 @@ else:
 
 _SPEC_PREFIX = "spec."
 _STOP_SECONDS = 10.0
+_REBOOT_PACE = 1.0  # seconds
 #: Settings of the request that are kept to start the container again.
 _KEPT = ("stop-signal", "stop-time", "restart", "restart-delay", "restart-max-delay", "restart-max-tries")
 
@@ -192,6 +193,7 @@ class Instance:
             self.private = bool(cell.flags & libc.CLONE_NEWPID)
             self.start_time = process.start_time(cell.pid)
             self.started = time.time()
+            self.save()  # before it runs: a spawner that dies now must be known to have started it
             slave = self.console.slave
             cell.run(self.request, (slave, slave, slave), terminal=True, session=True, controlling=True)
             cell.channel.setblocking(False)
@@ -218,6 +220,7 @@ class Instance:
         self._release()
         self.state = "stopped"
         self.pid = 0
+        self.save()
 
     def _channel_ready(self, _events: int) -> None:
         """A warning, an error, or the end of the channel: exec."""
@@ -233,12 +236,14 @@ class Instance:
         self._close_channel()
         for text in self.warnings:
             self.spawner.log(f"{self.name}: {text}")
-        if failure is None:
+        if failure is not None:
+            self.failure = failure
+            failure = self._cannot_start(failure)
+        elif self.state == "starting":
             self.state = "running"
             self.save()
         else:
-            self.failure = failure
-            failure = self._cannot_start(failure)
+            failure = Conflict(f"{self.name} was stopped while it started")
         waiting, self.on_start = self.on_start, []
         for call in waiting:
             call(failure)
@@ -266,10 +271,10 @@ class Instance:
             seconds = self.request.number("stop-time", _STOP_SECONDS)
         self.state = "stopping"
         self.save()
-        if not self._signal_end():
-            seconds = 0.0
-        if seconds <= 0:
+        heeded = self._signal_end()
+        if not heeded or seconds <= 0:
             self.kill_now()
+            self.killed = heeded  # by force only if there was another way
         else:
             self.timer = self.spawner.loop.after(seconds, self.kill_now)
 
@@ -279,10 +284,15 @@ class Instance:
             self.pid, init=self.request.flag("boot")
         )
         if not self.private or process.handling(self.pid, number) == "catch":
-            self.spawner.signal(self.pid, number)
+            self._send(number)
             return True
         # Process 1 without a handler is never told: then the others are, and it ends when they do, or not.
         return self.group is not None and self.group.signal(number, spare=self.pid) > 0
+
+    def _send(self, number: int) -> None:
+        """A signal to its first process; never to another that has its number since."""
+        if not self.adopted or process.start_time(self.pid) == self.start_time:
+            self.spawner.signal(self.pid, number)
 
     def kill_now(self) -> None:
         """SIGKILL, for everything in it."""
@@ -290,18 +300,15 @@ class Instance:
             raise Conflict(f"{self.name} is not running")
         self.state = "stopping"
         self.killed = True
-        self.spawner.signal(self.pid, int(_signal.SIGKILL))
+        self._send(int(_signal.SIGKILL))
         if self.group is not None:
             self.group.kill()
 
     def signal(self, number: int) -> None:
-        """One signal to its first process."""
+        """One signal to its first process; SIGKILL is kill_now()."""
         if self.state not in ("running", "stopping"):
             raise Conflict(f"{self.name} is not running", hint=f"Start it: nspawn start {self.name}.")
-        if number == _signal.SIGKILL:
-            self.kill_now()
-        else:
-            self.spawner.signal(self.pid, number)
+        self._send(number)
 
     def ended(self, status: int | None) -> None:
         """Its first process is gone; status: the wait status, None when nobody knows it."""
@@ -321,9 +328,10 @@ class Instance:
         watching, self.on_console_end = self.on_console_end, []
         if lived > FORGIVEN_AFTER:
             self.tries = 0
-        if again:
-            self._restart_after(0.0)
-        elif stopping or reason == "poweroff" or self.failure:
+        if again and not self.spawner.ending:
+            # An init that reboots at once, again and again, must not take the processor for it.
+            self._restart_after(0.0 if lived > _REBOOT_PACE else _REBOOT_PACE)
+        elif stopping or reason == "poweroff" or (self.failure and not self.tries):
             self._stopped()
         else:
             self._try_again(failed=failed)
@@ -374,6 +382,9 @@ class Instance:
 
     def _restart(self) -> None:
         self.timer = None
+        if self.spawner.ending:
+            self._stopped()
+            return
         try:
             self._launch()
         except NspawnError as error:
@@ -384,7 +395,7 @@ class Instance:
     def _try_again(self, *, failed: bool) -> None:
         """As the restart policy says."""
         delay = self.policy.next_delay(failed=failed, tries=self.tries)
-        if delay is None:
+        if delay is None or self.spawner.ending:
             self._stopped()
             return
         self.tries += 1

@@ -36,9 +36,11 @@ class Timer:
 class Loop:
     """One thread's events."""
 
-    __slots__ = ("_epoll", "_handlers", "_stopped", "_timers")
+    __slots__ = ("_epoll", "_failed", "_handlers", "_stopped", "_timers")
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        """failed: told of an exception that a handler or timer let through; the loop goes on."""
+        self._failed = failed
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[Timer] = []
@@ -72,8 +74,14 @@ class Loop:
             for descriptor, mask in events:
                 handler = self._handlers.get(descriptor)
                 if handler is not None:
-                    handler(mask)
+                    self._call(handler, mask)
             self._fire()
+
+    def _call(self, call: Callable[..., None], *arguments: int) -> None:
+        try:
+            call(*arguments)
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
 
     def _timeout(self) -> float | None:
         while self._timers and self._timers[0].call is None:
@@ -87,4 +95,4 @@ class Loop:
         while self._timers and self._timers[0].deadline <= now:
             call = heapq.heappop(self._timers).call
             if call is not None:
-                call()
+                self._call(call)

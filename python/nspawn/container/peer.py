@@ -174,15 +174,17 @@ class Peer:
     def _kill(self, record: Record, _descriptors: list[int]) -> None:
         instance = self._spawner.find(record.text("name"))
         number = record.integer("signal", _signal.SIGKILL)
-        if number == _signal.SIGKILL:
-            instance.on_end.append(lambda: self.reply(Record((("ok", 1), *instance.report().fields))))
-            if instance.state == "backoff":
-                instance.stop(0.0)
-            else:
-                instance.signal(number)
+        if number != _signal.SIGKILL:
+            instance.signal(number)
+            self.reply(Record((("ok", 1),)))
             return
-        instance.signal(number)
-        self.reply(Record((("ok", 1),)))
+        if instance.state == "stopped":
+            raise Conflict(f"{instance.name} is not running", hint=f"Start it: nspawn start {instance.name}.")
+        instance.on_end.append(lambda: self.reply(Record((("ok", 1), *instance.report().fields))))
+        if instance.state == "backoff":
+            instance.stop(0.0)
+        else:
+            instance.kill_now()
 
     def _watch(self, _record: Record, _descriptors: list[int]) -> None:
         self.watching = True

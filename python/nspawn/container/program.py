@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 
 from nspawn.errors import NspawnError
-from nspawn.kernel import users
+from nspawn.kernel import libc, users
 from nspawn.model.names import host_name
 from nspawn.model.runspec import INITS, SHELLS
 
@@ -29,17 +30,35 @@ def take_terminal() -> None:
     fcntl.ioctl(0, _TIOCSCTTY, 0)
 
 
+def die_with_parent(channel: int) -> None:
+    """Have the kernel kill us when our parent dies; channel: a socket whose other end is the parent's.
+
+    To be said again after a change of user, which clears it (prctl(2)).  A parent that died before is seen
+    by the channel: getppid(2) tells nothing across PID namespaces.
+    """
+    libc.prctl(libc.PR_SET_PDEATHSIG, int(_signal.SIGKILL))
+    poll = select.poll()
+    poll.register(channel, 0)
+    if poll.poll(0):
+        os._exit(1)
+
+
 def locate(spec: RunSpec, folder: str) -> None:
     """Make the rootfs an absolute path without links, as seen from the folder; name the host by it."""
     spec.rootfs = os.path.realpath(os.path.join(folder, spec.rootfs))
     spec.hostname = spec.hostname or host_name(os.path.basename(spec.rootfs))
 
 
-def become(spec: RunSpec, user: User) -> None:
-    """Become the command of the spec, as this user of the container; returns only by an error."""
+def become(spec: RunSpec, user: User, *, dies_with: int = -1) -> None:
+    """Become the command of the spec, as this user of the container; returns only by an error.
+
+    dies_with: a socket whose other end is our parent's, when we are to be killed with it.
+    """
     argv = spec.argv or default_command(boot=spec.boot)
     environment = spec.environment(user.home)
     users.become(user)
+    if dies_with >= 0:
+        die_with_parent(dies_with)
     _change_folder(spec.workdir or user.home, wanted=bool(spec.workdir))
     execute(argv, environment)
 

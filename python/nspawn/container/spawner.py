@@ -46,7 +46,7 @@ class Spawner:
 
     def __init__(self, layout: Layout, keeper: unix.Socket) -> None:
         self.layout = layout
-        self.loop = Loop()
+        self.loop = Loop(self.failed)
         self.host = Host(layout, os.environ)
         self.boot_id = process.boot_id()
         self.instances: dict[str, Instance] = {}
@@ -70,6 +70,14 @@ class Spawner:
 
     def log(self, text: str) -> None:
         log(text)
+
+    def failed(self, error: Exception) -> None:
+        """A defect in one handler must not take all containers' spawner down."""
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "?"
+        self.log(f"a defect, please report it: {type(error).__name__}: {error} ({where})")
 
     def run(self) -> int:
         gc.collect()
@@ -122,11 +130,11 @@ class Spawner:
             call(status)
 
     def signal(self, pid: int, number: int) -> None:
-        """Send a signal to the first process of a container; one that is gone needs none."""
+        """Send a signal to a process; one that is gone needs none."""
         try:
             os.kill(pid, number)
         except ProcessLookupError:
-            pass
+            return
 
     def sees_the_same(self, pid: int) -> bool:
         """Whether a process sees the files that we see, so that its paths mean the same."""
@@ -207,6 +215,9 @@ class Spawner:
             self.loop.remove(self._keeper.fileno())
             self._keeper.close()
             self._keeper = None
+            for instance in self.instances.values():
+                if instance.adopted and instance.pid:
+                    adoption.watch_stranger(self, instance)
             return
         record = Record.decode(data)
         self._ended(record.integer("pid"), record.integer("status"))

@@ -51,7 +51,7 @@ def raw(descriptor: int) -> Iterator[None]:
     except termios.error:
         yield
         return
-    tty.setraw(descriptor)
+    tty.setraw(descriptor, termios.TCSADRAIN)
     try:
         yield
     finally:

@@ -49,6 +49,7 @@ class WebProcess:
             self._again()
             return
         self._spawner.children[self.pid] = self._ended
+        self._note()
 
     def _start(self) -> int:
         layout = self._spawner.layout
@@ -87,15 +88,21 @@ class WebProcess:
             for group in (high, *spares):
                 for descriptor in group:
                     os.close(descriptor)
-        with open(self._pid_file, "w", encoding="ascii") as file:
-            file.write(f"{pid}\n")
         return pid
+
+    def _note(self) -> None:
+        """For the next spawner, should this one be killed."""
+        try:
+            with open(self._pid_file, "w", encoding="ascii") as file:
+                file.write(f"{self.pid}\n")
+        except OSError as error:
+            self._spawner.log(f"the page's process is not noted: {error}")
 
     def _ended(self, status: int) -> None:
         self.pid = 0
         try:
             os.unlink(self._pid_file)
-        except FileNotFoundError:
+        except OSError:
             pass
         if status == 0:
             self._failures = 0

@@ -17,6 +17,8 @@ _V1_TRACKING = ("/sys/fs/cgroup/freezer", "/dev/freezer", "/sys/fs/cgroup/system
 _V1_MEMORY = ("/sys/fs/cgroup/memory", "/dev/memcg")
 _V1_SHOWN = "/sys/fs/cgroup"
 _SIGKILL = 9
+_DEEPEST = 64
+_MOST_GROUPS = 16384
 
 
 class Hierarchy:
@@ -127,7 +129,7 @@ class Group:
         found: list[int] = []
         if not self.tracked:
             return found
-        for folder, _below, _files in os.walk(self.folders[0]):
+        for folder in _tree(self.folders[0]):
             try:
                 with open(f"{folder}/cgroup.procs", encoding="utf-8") as lines:
                     found.extend(int(line) for line in lines)
@@ -228,6 +230,9 @@ def _make_parent(folder: str) -> None:
     os.makedirs(folder, 0o755, exist_ok=True)
     for path in (os.path.dirname(folder), folder):
         _try_write(f"{path}/cgroup.subtree_control", b"+memory")
+    # Of all containers together, out of their reach; a whole systemd needs about eight.
+    _try_write(f"{folder}/cgroup.max.depth", b"%d" % _DEEPEST)
+    _try_write(f"{folder}/cgroup.max.descendants", b"%d" % _MOST_GROUPS)
 
 
 def _remove_tree(folder: str) -> bool:
@@ -239,22 +244,29 @@ def _remove_tree(folder: str) -> bool:
     except OSError:
         pass
     gone = True
-    for path, below, _files in os.walk(folder, topdown=False):
-        for name in below:
-            try:
-                os.rmdir(f"{path}/{name}")
-            except FileNotFoundError:
-                continue
-            except OSError:
-                gone = False
-    if gone:
+    for path in reversed(_tree(folder)):
         try:
-            os.rmdir(folder)
+            os.rmdir(path)
         except FileNotFoundError:
-            return True
+            continue
         except OSError:
-            return False
+            gone = False
     return gone
+
+
+def _tree(folder: str) -> list[str]:
+    """The folder and all below it, parents first; without recursion, for containers nest deep."""
+    found: list[str] = []
+    left = [folder]
+    while left and len(found) < _MOST_GROUPS:
+        path = left.pop()
+        found.append(path)
+        try:
+            with os.scandir(path) as entries:
+                left.extend(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+        except OSError:
+            continue  # it went in between, or lies too deep for a path
+    return found
 
 
 def _write(path: str, data: bytes) -> None:
