@@ -657,6 +657,10 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "bench":
             return bench(rest)
         return test(fast=options.fast, arguments=rest)
+    except PermissionError as error:
+        print(f"build.py: {error}", file=sys.stderr)
+        print("  Root made it, it seems: go on with sudo.", file=sys.stderr)
+        return 1
     except BuildError as error:
         print(f"build.py: {error}", file=sys.stderr)
         if error.hint:

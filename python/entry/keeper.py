@@ -1,4 +1,4 @@
-"""Starts the keeper: `keeper.py ROOT [HOST:PORT ...]`, as `nspawn serve` executes it; loads nothing else."""
+"""Starts the keeper, and loads nothing else: `keeper.py [--strict] ROOT [HOST:PORT ...]`."""
 
 import os
 import sys
@@ -12,12 +12,14 @@ from nspawn.layout import Layout
 
 def main() -> int:
     """The exit status."""
+    strict = sys.argv[1] == "--strict"
+    root, *texts = sys.argv[1 + strict :]
     addresses = []
-    for text in sys.argv[2:]:
+    for text in texts:
         host, _, port = text.rpartition(":")
         addresses.append((host.strip("[]"), int(port)))
     try:
-        return keeper.main(Layout(sys.argv[1]), addresses)
+        return keeper.main(Layout(root), addresses, strict=strict)
     except NspawnError as error:
         sys.stderr.write(error.render() + "\n")
         return error.status

@@ -55,6 +55,7 @@ def login(arguments: argparse.Namespace) -> int:
         base.say(Access(layout).issue_code())
         return 0
     port = page.find_own(daemon.ensure_default(layout))
+    sys.stderr.write(f"The page of {layout.root}:\n")
     base.say(f"http://127.0.0.1:{port}/login#{Access(layout).issue_code()}")
     return 0
 
@@ -91,7 +92,7 @@ def serve(arguments: argparse.Namespace) -> int:
     else:
         port = page.port(layout) if arguments.port is None else page.parse_port(arguments.port, "--port")
     Store(layout).prepare()
-    command = daemon.command(layout, page.addresses(port))
+    command = daemon.command(layout, page.addresses(port), strict=arguments.port is not None)
     os.umask(0o077)
     os.chdir("/")
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 
 from nspawn.container import hostname, program, stage
 from nspawn.errors import NspawnError
@@ -78,6 +79,12 @@ class Cell:
                 "Keep them below 160 kB.",
             )
         unix.send(self.channel, data, descriptors)
+
+    def waits(self) -> bool:
+        """Whether the child is there to be told what to run; it may have been killed."""
+        poll = select.poll()
+        poll.register(self.channel.fileno(), select.POLLIN)
+        return not any(events & select.POLLHUP for _descriptor, events in poll.poll(0))
 
     def read(self, warn: Callable[[str], None]) -> bool:
         """Take one message from it; False at the end, which is exec or death.
@@ -169,6 +176,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
 
     group.enter(tracked=born)
     process.be_killable()
+    host.lower_descriptor_limit()
     if flags & libc.CLONE_NEWCGROUP:
         try:
             libc.unshare(libc.CLONE_NEWCGROUP)

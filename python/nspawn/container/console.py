@@ -73,11 +73,16 @@ class Console:
     __slots__ = ("_listeners", "_loop", "_pending", "_ring", "master", "slave")
 
     def __init__(self, loop: Loop, path: str, master: int, slave: int) -> None:
-        """path: of the ring.  Takes over both descriptors."""
+        """path: of the ring.  Takes over both descriptors, and closes them when the ring cannot be had."""
         self._loop = loop
         self.master = master
         self.slave = slave
-        self._ring = Ring(path)
+        try:
+            self._ring = Ring(path)
+        except OSError:
+            os.close(master)
+            os.close(slave)
+            raise
         self._listeners: list[Callable[[bytes], None]] = []
         self._pending = bytearray()
         os.set_blocking(master, False)
@@ -160,7 +165,7 @@ def log_files(path: str) -> list[int]:
     found = []
     for name in (f"{path}.1", path):
         try:
-            found.append(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+            found.append(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
         except OSError:
             continue
     return found

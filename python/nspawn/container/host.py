@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 
 from nspawn.errors import NspawnError, Unsupported
 from nspawn.kernel import cgroup, libc, namespaces
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from nspawn.layout import Layout
 
 _OLDEST = (4, 19)
+_DESCRIPTORS = 65536
 
 
 class Host:
     """flags: CLONE_NEW* of every namespace that can be used; hierarchy: where cgroups are made."""
 
-    __slots__ = ("android", "controllers", "flags", "hierarchy", "stage")
+    __slots__ = ("_descriptors", "android", "controllers", "flags", "hierarchy", "stage")
 
     def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
         """Observe; NspawnError when this machine or user cannot start containers at all."""
@@ -39,6 +41,7 @@ class Host:
                 "Run it through su (phones) or sudo.",
             )
         self.stage = layout.stage
+        self._descriptors: tuple[int, int] | None = None
         self.android = on_android(environ)
         self.flags = namespaces.available()
         if not self.flags & libc.CLONE_NEWNS:
@@ -64,6 +67,20 @@ class Host:
                     error.strerror or "",
                     "Point NSPAWN_ROOT at a folder that root can write.",
                 ) from error
+
+    def raise_descriptor_limit(self) -> None:
+        """For a process with three descriptors a container; containers get the limit that was before."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _DESCRIPTORS), hard))
+        except (OSError, ValueError):
+            return
+        self._descriptors = (soft, hard)
+
+    def lower_descriptor_limit(self) -> None:
+        """Undo it, in a child."""
+        if self._descriptors is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, self._descriptors)
 
     def narrow(self) -> None:
         """Drop the namespaces that the kernel shows and yet refuses.  Called when a clone was refused."""

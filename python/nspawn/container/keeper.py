@@ -31,11 +31,11 @@ _LONGEST_WAIT = 30.0
 _OOM_SCORE = b"-900"
 
 
-def main(layout: Layout, addresses: list[tuple[str, int]]) -> int:
+def main(layout: Layout, addresses: list[tuple[str, int]], *, strict: bool = False) -> int:
     """Keep a spawner running until it ends in order; the exit status.
 
     addresses: (host, port) of the page.  One that cannot be had is reported by the spawner, which runs
-    all the same.  NspawnError when there is a spawner for this layout already.
+    all the same, or is an error when `strict`.  NspawnError when there is a spawner for this layout already.
     """
     os.makedirs(layout.root, 0o700, exist_ok=True)
     os.makedirs(layout.run, 0o700, exist_ok=True)
@@ -47,7 +47,15 @@ def main(layout: Layout, addresses: list[tuple[str, int]]) -> int:
             file.write(_OOM_SCORE)
     except OSError:
         pass  # in a container that may not: then as killable as the rest
-    return Keeper(layout, addresses, lock).run()
+    keeper = Keeper(layout, addresses, lock)
+    if strict and keeper.refused:
+        os.unlink(layout.control_socket)
+        raise Conflict(
+            "the page cannot be served",
+            "; ".join(keeper.refused),
+            "Choose another port: nspawn serve --port N.",
+        )
+    return keeper.run()
 
 
 def _lock(layout: Layout) -> int:

@@ -24,14 +24,19 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-#: Bytes that may wait for a peer that does not read; one that is slower is let go.
+#: Bytes that may wait for a peer that does not read.  Beyond, the oldest output of a console is left out,
+#: which is said in its place; a peer that is slow with anything else is let go.
 _MOST_WAITING = 1 << 20
+
+
+#: Begins the mark, so that a second one replaces it; a terminal ends any sequence by it (CAN, ECMA-48).
+_MARK = b"\x18"
 
 
 class Peer:
     """watching: gets every event.  run: the container it runs, which ends with it."""
 
-    __slots__ = ("_attached", "_queue", "_spawner", "_waiting", "end", "run", "watching")
+    __slots__ = ("_attached", "_left_out", "_queue", "_spawner", "_waiting", "end", "run", "watching")
 
     def __init__(self, spawner: Spawner, end: unix.Socket) -> None:
         self._spawner = spawner
@@ -41,6 +46,7 @@ class Peer:
         self._attached: Instance | None = None
         self._queue: list[bytes] = []
         self._waiting = 0
+        self._left_out = 0
         end.setblocking(False)
         spawner.loop.add(end.fileno(), self._ready)
         spawner.peers.add(self)
@@ -81,6 +87,23 @@ class Peer:
         self._queue.append(data)
         self._waiting += len(data)
         if self._waiting > _MOST_WAITING:
+            self._leave_out()
+
+    def _leave_out(self) -> None:
+        """Halve what waits, by the oldest output."""
+        kept: list[bytes] = []
+        excess = self._waiting - _MOST_WAITING // 2
+        for data in self._queue:
+            if excess > 0 and data[:1] == OUTPUT:
+                excess -= len(data)
+                self._left_out += len(data) - 1
+            else:
+                kept.append(data)
+        mark = b"\r\n[%d bytes were left out here: nspawn logs has them, if they are not too old]\r\n"
+        self._queue = [data for data in kept if not data.startswith(OUTPUT + _MARK)]
+        self._queue.insert(0, OUTPUT + _MARK + mark % self._left_out)
+        self._waiting = sum(map(len, self._queue))
+        if self._waiting > _MOST_WAITING:
             self.close()
 
     def _flush(self) -> None:
@@ -93,6 +116,7 @@ class Peer:
                 self.close()
                 return
             self._waiting -= len(self._queue.pop(0))
+        self._left_out = 0
         self._spawner.loop.change(self.end.fileno(), IN)
 
     def _ready(self, events: int) -> None:

@@ -53,6 +53,10 @@ class Pool:
         if self._mounts_poll.poll(0):
             self.drop()
         cell, self._spare = self._spare, None
+        if cell is not None and not cell.waits():
+            self._spare = cell
+            self.drop()
+            cell = None
         if cell is None or cell.network != network:
             self._spare = cell
             cell = self._make(network)

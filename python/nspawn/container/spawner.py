@@ -34,6 +34,7 @@ else:
 
 _GROUP_RETRY = 0.02  # seconds between looks at a cgroup whose killed processes are still leaving
 _GROUP_TRIES = 250
+_ACCEPT_AGAIN = 0.5  # seconds
 
 
 def main(layout: Layout, keeper: unix.Socket) -> int:
@@ -48,6 +49,7 @@ class Spawner:
         self.layout = layout
         self.loop = Loop(self.failed)
         self.host = Host(layout, os.environ)
+        self.host.raise_descriptor_limit()
         self.boot_id = process.boot_id()
         self.instances: dict[str, Instance] = {}
         self.children: dict[int, Callable[[int], None]] = {}
@@ -227,7 +229,15 @@ class Spawner:
     def _accept(self, _events: int) -> None:
         try:
             end = unix.accept(self.control)
-        except OSError:
+        except BlockingIOError:
+            return
+        except (
+            OSError
+        ) as error:  # no descriptors left: the connection waits, and must not be looked at at once
+            self.log(f"a connection has to wait: {error}")
+            control = self.control.fileno()
+            self.loop.remove(control)
+            self.loop.after(_ACCEPT_AGAIN, lambda: self.loop.add(control, self._accept))
             return
         _pid, uid = unix.peer(end)
         if uid != 0:

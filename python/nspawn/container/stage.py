@@ -322,4 +322,7 @@ def mask_units(units: Iterable[str]) -> None:
         return
     os.makedirs("/run/systemd/system", 0o755, exist_ok=True)
     for unit in units:
-        os.symlink("/dev/null", f"/run/systemd/system/{unit}")
+        try:
+            os.symlink("/dev/null", f"/run/systemd/system/{unit}")
+        except FileExistsError:
+            continue  # in a folder that the user has bound there

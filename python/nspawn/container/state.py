@@ -29,7 +29,9 @@ def write(layout: Layout, name: str, record: Record) -> None:
     full = Record((("version", _VERSION),))
     full.fields += record.fields
     full.add("end", 1)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600
+    )
     try:
         os.write(descriptor, full.encode())
     finally:

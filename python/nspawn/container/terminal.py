@@ -101,42 +101,63 @@ class Keys:
 def run(master: int, child: int) -> None:
     """Join our standard input and output with the PTY until the child ends, or its other end is closed.
 
-    What the child leaves in the background may hold the terminal open: it is not waited for.
+    What the child leaves in the background may hold the terminal open: it is not waited for.  Input that
+    the PTY does not take yet waits here, and while it does nothing more is read: a long paste must not
+    block us, for then what it makes the child show would not be taken either.
     """
+    typed = bytearray()
+    reading = True
+    os.set_blocking(master, False)
     with raw(0), wakes() as wake:
         set_size(master, *size(0))
-        poll = select.poll()
-        poll.register(master, select.POLLIN)
-        poll.register(0, select.POLLIN)
-        poll.register(wake, select.POLLIN)
         while True:
+            poll = select.poll()
+            poll.register(wake, select.POLLIN)
+            poll.register(master, select.POLLIN | (select.POLLOUT if typed else 0))
+            if reading and not typed:
+                poll.register(0, select.POLLIN)
             ready = dict(poll.poll())
             if wake in ready:
                 os.read(wake, 64)
                 set_size(master, *size(0))
                 if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                    os.set_blocking(master, False)
-                    while _copy(master, 1):
+                    while _show(master):
                         pass
                     return
-            if master in ready and not _copy(master, 1):
+            if ready.get(master, 0) & ~select.POLLOUT and _show(master) is False:
                 return
-            if 0 in ready and not _copy(0, master):
-                poll.unregister(0)
+            if 0 in ready:
+                data = os.read(0, _CHUNK)
+                reading = bool(data)
+                typed += data
+            if typed:
+                _type(master, typed)
 
 
-def _copy(source: int, target: int) -> bool:
-    """One piece from here to there; False at the end."""
+def _show(master: int) -> bool | None:
+    """One piece of what the PTY shows; False at its end, None when there is nothing just now."""
     try:
-        data = os.read(source, _CHUNK)
+        data = os.read(master, _CHUNK)
     except BlockingIOError:
-        return False
+        return None
     except OSError as error:
         if error.errno == errno.EIO:
             return False
         raise
-    write_all(target, data)
+    write_all(1, data)
     return bool(data)
+
+
+def _type(master: int, typed: bytearray) -> None:
+    """What the PTY takes of the input, which is taken from it."""
+    try:
+        del typed[: os.write(master, typed)]
+    except BlockingIOError:
+        return
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        typed.clear()
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -66,7 +66,8 @@ def stop_signal(pid: int, *, init: bool) -> int:
     if not init:
         return 15  # SIGTERM
     try:
-        program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+        # An upgrade inside replaces the file of an init that goes on running.
+        program = os.path.basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(" (deleted)")
     except OSError:
         program = ""
     return {"systemd": 37, "busybox": 12}.get(program, 30)  # SIGRTMIN+3, SIGUSR2, SIGPWR

@@ -31,10 +31,21 @@ _PASSED_ON = ("ANDROID_ROOT", "ANDROID_DATA", "NSPAWN_WEB_IDLE", "TZ", "TZDIR", 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/system/bin"
 
 
-def command(layout: Layout, addresses: list[str]) -> list[str]:
-    """The command line of the keeper, which has the spawner as its child."""
+def command(layout: Layout, addresses: list[str], *, strict: bool = False) -> list[str]:
+    """The command line of the keeper, which has the spawner as its child.
+
+    strict: an address that cannot be had is an error instead of a page that is not there.
+    """
     python = os.path.dirname(os.path.dirname(os.path.abspath(nspawn.__file__)))
-    return [sys.executable, "-I", "-S", f"{python}/entry/keeper.py", layout.root, *addresses]
+    return [
+        sys.executable,
+        "-I",
+        "-S",
+        f"{python}/entry/keeper.py",
+        *(["--strict"] if strict else []),
+        layout.root,
+        *addresses,
+    ]
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
