@@ -157,6 +157,20 @@ def test_the_containers_go_on_under_the_spawner_when_the_keeper_was_killed(
     assert daemon.nspawn("exec", "one", "true").status == 0
 
 
+@pytest.mark.slow
+def test_a_spawner_that_does_not_answer_is_said_to_be_stuck(running: Daemon) -> None:
+    spawner = running.spawner
+    os.kill(spawner, signal.SIGSTOP)
+    try:
+        result = running.nspawn("list", timeout=60)
+        assert result.status == 1, str(result)
+        assert "spawner" in result.err
+        assert "Traceback" not in result.err
+    finally:
+        os.kill(spawner, signal.SIGCONT)
+    assert running.state("ticker")["state"] == "running"
+
+
 def test_shutdown_stops_everything_in_order(running: Daemon) -> None:
     pids = [running.pid(name) for name in ("ticker", "echoer")]
     running.nspawn.ok("shutdown", timeout=40)
