@@ -551,7 +551,7 @@ def run(port: int | None) -> int:
         say(f"the service of {root} runs already (end it with `nspawn shutdown`); open this address:")
         return subprocess.run([NSPAWN, "login"]).returncode
     words = [str(NSPAWN), "serve", *(["--port", str(port)] if port is not None else [])]
-    say(f"state is kept in {root}; Ctrl-C ends the service and leaves the containers running")
+    say(f"state is kept in {root}; Ctrl-C stops the containers in order and ends the service")
     print(f"+ {command_line(words)}", flush=True)
     service = subprocess.Popen(words)
     # The terminal sends Ctrl-C to the service too, which ends in its own time.

@@ -105,6 +105,7 @@ def test_a_dead_cell_costs_nobody_a_start(daemon: Daemon, busybox: Path) -> None
     with subprocess.Popen([daemon.nspawn.path, "start", "one"], env=daemon.nspawn.environment) as start:
         time.sleep(0.5)
         os.kill(cell, signal.SIGKILL)
+        assert wait_until(lambda: not processes.alive(cell), 5)
         os.kill(spawner, signal.SIGCONT)
         assert start.wait(15) == 0
     assert daemon.state("one")["state"] == "running"

@@ -10,6 +10,8 @@ from nspawn.errors import UsageError
 from nspawn.layout import Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nspawn.service.containers import Container, Containers
 
 
@@ -37,6 +39,17 @@ def say_json(value: object) -> int:
 
     say(json.dumps(value, indent=2))
     return 0
+
+
+#: Settings that are kept for what is being built, and change nothing yet.
+_KEPT_ONLY = ("limits.", "network.pin", "network.on_down", "network.ports", "wake_lock")
+
+
+def tell_kept_only(keys: Iterable[str]) -> None:
+    """Say which of these settings have no effect in this version."""
+    for key in keys:
+        if key.startswith(_KEPT_ONLY):
+            sys.stderr.write(f"{key} is kept, but this version does not apply it yet\n")
 
 
 def parse_changes(pairs: list[str]) -> dict[str, str]:

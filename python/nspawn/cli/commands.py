@@ -191,6 +191,7 @@ def _set(arguments: argparse.Namespace) -> int:
     changes = base.parse_changes(arguments.changes)
     container = base.containers().update(arguments.name, changes)
     base.say(f"{container.name}: {', '.join(sorted(changes))} saved")
+    base.tell_kept_only(changes)
     if container.state.active and not all(key.partition(".")[0] in _NOT_OF_A_RUN for key in changes):
         sys.stderr.write(
             f"{container.name} runs with its old settings until: nspawn restart {container.name}\n"

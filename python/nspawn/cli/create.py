@@ -95,6 +95,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         if getattr(arguments, option):
             changes[key] = "true"
     changes |= base.parse_changes(arguments.set)
+    base.tell_kept_only(changes)
     for key in ("image", "rootfs"):
         if key in changes:
             raise UsageError(f"{key}: it is what --image, --rootfs and --tar say")

@@ -124,7 +124,7 @@ def make(host: Host, network: str, *, name: str, memory: bool) -> Cell:
         try:
             pid, born = clone(_clone_flags(flags), group.descriptor)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENOSPC):
+            if error.errno not in (errno.EINVAL, errno.EPERM, errno.ENOSYS):
                 raise
             host.narrow()
             flags = host.flags_for(network)
@@ -177,6 +177,8 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     group.enter(tracked=born)
     process.be_killable()
     host.lower_descriptor_limit()
+    if host.refused:
+        warn(f"skipped: namespaces that the kernel shows and refuses: {', '.join(host.refused)}")
     if flags & libc.CLONE_NEWCGROUP:
         try:
             libc.unshare(libc.CLONE_NEWCGROUP)

@@ -23,7 +23,7 @@ _DESCRIPTORS = 65536
 class Host:
     """flags: CLONE_NEW* of every namespace that can be used; hierarchy: where cgroups are made."""
 
-    __slots__ = ("_descriptors", "android", "controllers", "flags", "hierarchy", "stage")
+    __slots__ = ("_descriptors", "android", "controllers", "flags", "hierarchy", "refused", "stage")
 
     def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
         """Observe; NspawnError when this machine or user cannot start containers at all."""
@@ -41,6 +41,7 @@ class Host:
                 "Run it through su (phones) or sudo.",
             )
         self.stage = layout.stage
+        self.refused: list[str] = []
         self._descriptors: tuple[int, int] | None = None
         self.android = on_android(environ)
         self.flags = namespaces.available()
@@ -84,7 +85,9 @@ class Host:
 
     def narrow(self) -> None:
         """Drop the namespaces that the kernel shows and yet refuses.  Called when a clone was refused."""
-        self.flags = namespaces.usable(self.flags)
+        usable = namespaces.usable(self.flags)
+        self.refused = namespaces.names(self.flags & ~usable)
+        self.flags = usable
         if not self.flags & libc.CLONE_NEWNS:
             raise Unsupported(
                 "containers need mount namespaces",

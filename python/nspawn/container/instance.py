@@ -169,6 +169,7 @@ class Instance:
             raise Conflict(f"{self.name} is {self.state} already", hint=f"See nspawn info {self.name}.")
         if self.timer:
             self.timer.cancel()
+        self.state = "stopped"
         self.request = request
         self._launch()
 

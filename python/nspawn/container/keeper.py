@@ -29,6 +29,8 @@ else:
 _SETTLED = 10.0
 _LONGEST_WAIT = 30.0
 _OOM_SCORE = b"-900"
+_MSG_DONTWAIT = 0x40
+_FLUSH_AGAIN = 200.0  # milliseconds, while exits wait for a spawner that does not take them
 
 
 def main(layout: Layout, addresses: list[tuple[str, int]], *, strict: bool = False) -> int:
@@ -136,7 +138,8 @@ class Keeper:
         self._start(poll)
         status: int | None = None
         while status is None:
-            timeout = None
+            self._flush()
+            timeout = _FLUSH_AGAIN if self.exits and self.channel is not None else None
             if not self.spawner:
                 timeout = max(0.0, self.started + self.wait - time.monotonic()) * 1000
             events = poll.poll(timeout)
@@ -216,13 +219,21 @@ class Keeper:
         return None
 
     def _tell(self, pid: int, status: int) -> None:
-        if self.channel is not None:
-            try:
-                unix.send(self.channel, Record((("pid", pid), ("status", status))).encode())
-                return
-            except OSError:
-                pass
         self.exits.append((pid, status))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send the exits that the spawner has not heard of, as far as it takes them without waiting.
+
+        Never blocks: the spawner may be blocked itself, sending to us.
+        """
+        while self.exits and self.channel is not None:
+            pid, status = self.exits[0]
+            try:
+                self.channel.send(Record((("pid", pid), ("status", status))).encode(), _MSG_DONTWAIT)
+            except OSError:
+                return  # full: tried again later; or gone: the next spawner gets them
+            self.exits.pop(0)
 
     def _forget_spawner(self, poll: select.poll) -> None:
         self.spawner = 0

@@ -180,7 +180,8 @@ class Spawner:
             if record.get("kept") is not None:
                 kept[record.text("kept")] = descriptors[0]
             elif record.get("note") is not None:
-                notes[record.text("note").removeprefix("note:")] = Record(record.fields[1:])
+                if record.fields[-1] == ("end", b"1"):
+                    notes[record.text("note").removeprefix("note:")] = Record(record.fields[1:-1])
             elif record.get("refused") is not None:
                 self.refused.append(record.text("refused"))
                 self.log(record.text("refused"))
@@ -193,7 +194,11 @@ class Spawner:
 
     def note(self, name: str, record: Record) -> None:
         """Have the keeper hold the state of a running container: it outlives a damaged file."""
-        self._tell_keeper(Record((("note", f"note:{name}"), *record.fields)), ())
+        note = Record((("note", f"note:{name}"), *record.fields, ("end", 1)))
+        if len(note.encode()) <= unix.LARGEST:
+            self._tell_keeper(note, ())
+        else:
+            self.drop(f"note:{name}")  # the file must do
 
     def drop(self, key: str) -> None:
         self._tell_keeper(Record((("drop", key),)), ())

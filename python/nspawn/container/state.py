@@ -32,8 +32,10 @@ def write(layout: Layout, name: str, record: Record) -> None:
     descriptor = os.open(
         fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600
     )
+    data = full.encode()
     try:
-        os.write(descriptor, full.encode())
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), fresh)
     finally:
         os.close(descriptor)
     os.rename(fresh, path)

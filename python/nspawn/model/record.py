@@ -70,8 +70,11 @@ class Record:
         if value is None:
             return default
         try:
-            return kind(value)
-        except ValueError:
+            number = kind(value)
+            if number - number != 0:  # nan, inf
+                raise ValueError(value)
+            return number
+        except (ValueError, OverflowError):
             raise Damaged(f"the field {key!r} is not a number", repr(value[:40])) from None
 
     def encode(self) -> bytes:
