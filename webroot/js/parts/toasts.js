@@ -55,9 +55,13 @@ export function Toasts() {
   const [, redraw] = useState(0);
   useEffect(() => {
     const changed = () => redraw((/** @type {number} */ before) => before + 1);
+    // An error belongs to what was done on its page; on another it would only be in the way.
+    const moved = () => set(toasts.filter((toast) => toast.tone !== "bad"));
     listeners.add(changed);
+    window.addEventListener("hashchange", moved);
     return () => {
       listeners.delete(changed);
+      window.removeEventListener("hashchange", moved);
     };
   }, []);
   return html`<div class="toasts" role="status" aria-live="polite">
