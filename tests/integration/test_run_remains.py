@@ -141,9 +141,9 @@ def test_after_a_fork_bomb_with_a_limit(nspawn: Program, busybox: Path) -> None:
     nspawn.ok(busybox, "/bin/sh", "-c", script)
 
 
-def test_after_a_container_that_nests_its_cgroups_deeply(nspawn: Program, busybox: Path) -> None:
-    """Deeper than a program that calls itself for each level can follow."""
+def test_after_a_container_that_nests_its_cgroups_as_deep_as_it_may(nspawn: Program, busybox: Path) -> None:
+    """Not deeper than what looks at it later can follow, nor without end."""
     script = "cd /sys/fs/cgroup; i=0; while [ $i -lt 1200 ]; do mkdir a && cd a || break; i=$((i+1)); done"
-    result = nspawn(busybox, "/bin/sh", "-c", f"{script}; echo $i")
+    result = nspawn(busybox, "/bin/sh", "-c", f"{script} 2>/dev/null; echo $i")
     assert result.status == 0, str(result)
-    assert int(result.out) > 100
+    assert int(result.out) >= 10
