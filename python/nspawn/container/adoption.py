@@ -44,7 +44,8 @@ def adopt(spawner: Spawner, kept: dict[str, int], notes: dict[str, Record], exit
             continue
         spawner.instances[name] = instance
         if instance.state in state.ACTIVE:
-            used.add(record.text("group"))
+            if record.text("boot-id") == spawner.boot_id:
+                used.add(record.text("group"))
             _decide(spawner, instance, record, kept.pop(f"console:{name}", -1), exits.get(instance.pid))
     for key, descriptor in kept.items():
         os.close(descriptor)
