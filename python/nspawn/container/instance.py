@@ -188,9 +188,8 @@ class Instance:
             self.spawner.children[cell.pid] = self.ended
             self.cell = cell
             self.pid = cell.pid
-            self.spawner.host.check(network, boot=self.request.flag("boot"))  # the clone may have shown more
             self.group = cell.group
-            self.pid = cell.pid
+            self.spawner.host.check(network, boot=self.request.flag("boot"))  # the clone may have shown more
             self.private = bool(cell.flags & libc.CLONE_NEWPID)
             self.start_time = process.start_time(cell.pid)
             self.started = time.time()
