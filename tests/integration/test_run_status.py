@@ -68,10 +68,14 @@ def test_a_signal_ends_a_command_that_has_no_handler(
 def test_a_signal_that_the_command_handles_reaches_it(nspawn: Program, busybox: Path) -> None:
     with nspawn.box(busybox, start="trap 'exit 42' TERM") as box:
         box.process.send_signal(signal.SIGTERM)
-        # The shell handles it when its present sleep ends: take that away.
-        for pid in processes.children(box.pid):
-            os.kill(pid, signal.SIGKILL)
-        box.process.communicate(timeout=10)
+
+        def ended() -> bool:
+            # The shell handles it when its present sleep ends: take that away.
+            for pid in processes.children(box.pid):
+                os.kill(pid, signal.SIGKILL)
+            return box.process.poll() is not None
+
+        assert processes.wait_until(ended, 10)
         assert box.process.returncode == 42
 
 

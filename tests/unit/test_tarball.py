@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nspawn.errors import Damaged, Unsupported, UsageError
-from nspawn.images import tarball
+from nspawn.images import tarball, unpack
 from nspawn.model.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -394,3 +394,22 @@ def test_programs_of_the_archive_are_not_run(target: Path, tmp_path: Path) -> No
     archive.add("../x", b"")
     assert refused(archive.data(), target)
     assert not (target / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "mtime", "expected"),
+    [
+        ("1795468681.918402123", 1795468681.918402123, 1795468681918402123),
+        ("1", 1.0, 10**9),
+        ("", 1.5, 1_500_000_000),
+        ("inf", float("inf"), 0),
+        ("nan", float("nan"), 0),
+        ("-5.5", -5.5, -5_500_000_000),
+        ("1e30", 1e30, 0),
+    ],
+)
+def test_times_are_exact_and_sane(header: str, mtime: float, expected: int) -> None:
+    entry = tarfile.TarInfo("a")
+    entry.mtime = mtime
+    entry.pax_headers = {"mtime": header} if header else {}
+    assert unpack._times(entry) == (expected, expected)

@@ -252,8 +252,15 @@ def _fresh(path: str) -> None:
 
 def _times(entry: tarfile.TarInfo) -> tuple[int, int]:
     """Nanoseconds of access and change, within what file systems hold."""
-    seconds = min(max(float(entry.mtime), -(2.0**31)), 2.0**34)
-    return int(seconds * 1e9), int(seconds * 1e9)
+    mtime = entry.mtime if abs(entry.mtime) < 2**40 else 0  # neither nan nor inf is
+    whole, _dot, fraction = entry.pax_headers.get("mtime", "").partition(".")
+    if whole.isdecimal() and fraction.isdecimal() and mtime:
+        # As written: the float that tarfile makes of it has lost the last digits.
+        nanoseconds = int(whole) * 10**9 + int(fraction[:9].ljust(9, "0"))
+    else:
+        nanoseconds = int(mtime * 10**9)
+    nanoseconds = min(max(nanoseconds, -(2**31) * 10**9), 2**34 * 10**9)
+    return nanoseconds, nanoseconds
 
 
 def _show(name: str) -> str:
