@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 
 from nspawn.errors import NspawnError, Unsupported
 from nspawn.kernel import cgroup, libc, namespaces
@@ -71,6 +70,8 @@ class Host:
 
     def raise_descriptor_limit(self) -> None:
         """For a process with three descriptors a container; containers get the limit that was before."""
+        import resource  # for the spawner only
+
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _DESCRIPTORS), hard))
@@ -81,6 +82,8 @@ class Host:
     def lower_descriptor_limit(self) -> None:
         """Undo it, in a child."""
         if self._descriptors is not None:
+            import resource
+
             resource.setrlimit(resource.RLIMIT_NOFILE, self._descriptors)
 
     def narrow(self) -> None:

@@ -57,7 +57,7 @@ def become(spec: RunSpec, user: User, *, dies_with: int = -1) -> None:
     argv = spec.argv or default_command(boot=spec.boot)
     environment = spec.environment(user.home)
     users.become(user)
-    if dies_with >= 0:
+    if dies_with >= 0 and (user.uid or user.gid):
         die_with_parent(dies_with)
     _change_folder(spec.workdir or user.home, wanted=bool(spec.workdir))
     execute(argv, environment)

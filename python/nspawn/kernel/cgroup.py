@@ -95,7 +95,7 @@ class Group:
                     os.mkdir(folder, 0o755)
                     break
                 except FileNotFoundError:
-                    _make_parent(os.path.dirname(folder))
+                    _make_parent(os.path.dirname(folder), memory=memory)
             else:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
         if self.hierarchy.version == 2:
@@ -225,11 +225,12 @@ def remove_parent(hierarchy: Hierarchy) -> None:
                 continue
 
 
-def _make_parent(folder: str) -> None:
+def _make_parent(folder: str, *, memory: bool) -> None:
     """Version 2 counts memory only where each parent hands the controller down, from the top."""
     os.makedirs(folder, 0o755, exist_ok=True)
-    for path in (os.path.dirname(folder), folder):
-        _try_write(f"{path}/cgroup.subtree_control", b"+memory")
+    if memory:  # a write there may wait for groups that are dying
+        for path in (os.path.dirname(folder), folder):
+            _try_write(f"{path}/cgroup.subtree_control", b"+memory")
     # Of all containers together, out of their reach; a whole systemd needs about eight.
     _try_write(f"{folder}/cgroup.max.depth", b"%d" % _DEEPEST)
     _try_write(f"{folder}/cgroup.max.descendants", b"%d" % _MOST_GROUPS)

@@ -50,11 +50,16 @@ def be_killable() -> None:
     The spawner, and whatever Android's init starts, has a negative score; a container must not.
     """
     try:
-        with open("/proc/self/oom_score_adj", "r+", encoding="utf-8") as file:
-            if int(file.read()) < 0:
-                file.write("0")
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return
+    try:
+        if os.read(descriptor, 16).startswith(b"-"):
+            os.write(descriptor, b"0")
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
 
 
 def stop_signal(pid: int, *, init: bool) -> int:
