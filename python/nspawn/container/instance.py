@@ -40,6 +40,7 @@ class Instance:
 
     __slots__ = (
         "adopted",
+        "began",
         "cell",
         "console",
         "exit",
@@ -72,6 +73,7 @@ class Instance:
         self.pid = 0
         self.start_time = 0
         self.started = 0.0
+        self.began = 0.0  # by the monotonic clock: a phone sets the other one after its boot
         self.exit = ""
         self.exit_code = -1
         self.exit_signal = 0
@@ -193,6 +195,7 @@ class Instance:
             self.private = bool(cell.flags & libc.CLONE_NEWPID)
             self.start_time = process.start_time(cell.pid)
             self.started = time.time()
+            self.began = time.monotonic()
             self.save()  # before it runs: a spawner that dies now must be known to have started it
             slave = self.console.slave
             cell.run(self.request, (slave, slave, slave), terminal=True, session=True, controlling=True)
@@ -320,7 +323,7 @@ class Instance:
             self.timer = None
         reason, again, failed = self._classify(status, stopping=stopping)
         self.exit = str(self.failure) if self.failure else reason
-        lived = time.time() - self.started
+        lived = time.monotonic() - self.began
         self.pid = 0
         if self.console is not None:
             self.console.drain()
@@ -434,6 +437,7 @@ class Instance:
     def adopt(self, hierarchy: Hierarchy, group: str, master: int) -> None:
         """Take over a container that a spawner before us started; master: its console, or -1."""
         self.adopted = True
+        self.began = time.monotonic()
         self.group = Group(hierarchy, group)
         if master >= 0:
             try:
