@@ -139,6 +139,7 @@ def make(host: Host, network: str, *, name: str, memory: bool) -> Cell:
         unix.close_others(theirs.fileno())
         _child(host, flags, group, theirs, born=born)
     theirs.close()
+    group.close()
     return Cell(pid, ours, group, flags, network)
 
 

@@ -14,7 +14,7 @@ import select
 import time
 
 from nspawn.errors import Conflict, NspawnError
-from nspawn.kernel import libc, unix
+from nspawn.kernel import libc, process, unix
 from nspawn.model.record import Record
 
 TYPE_CHECKING = False
@@ -101,12 +101,7 @@ class Keeper:
         self.quick = 0
         self.ending = False
         self.channel: unix.Socket | None = None
-        self.wake, wake = os.pipe()
-        os.set_blocking(self.wake, False)
-        os.set_blocking(wake, False)
-        for number in (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
-            _signal.signal(number, lambda _number, _frame: None)
-        _signal.set_wakeup_fd(wake)
+        self.wake = process.wake_on(_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
         self.kept["control"] = unix.listen(layout.control_socket).detach()
         for host, port in addresses:
             self._listen(host, port)

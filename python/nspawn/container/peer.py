@@ -27,8 +27,6 @@ else:
 #: Bytes that may wait for a peer that does not read.  Beyond, the oldest output of a console is left out,
 #: which is said in its place; a peer that is slow with anything else is let go.
 _MOST_WAITING = 1 << 20
-
-
 #: Begins the mark, so that a second one replaces it; a terminal ends any sequence by it (CAN, ECMA-48).
 _MARK = b"\x18"
 
@@ -94,14 +92,15 @@ class Peer:
         kept: list[bytes] = []
         excess = self._waiting - _MOST_WAITING // 2
         for data in self._queue:
+            if data.startswith(OUTPUT + _MARK):
+                continue  # a new one says all of it
             if excess > 0 and data[:1] == OUTPUT:
                 excess -= len(data)
                 self._left_out += len(data) - 1
             else:
                 kept.append(data)
         mark = b"\r\n[%d bytes were left out here: nspawn logs has them, if they are not too old]\r\n"
-        self._queue = [data for data in kept if not data.startswith(OUTPUT + _MARK)]
-        self._queue.insert(0, OUTPUT + _MARK + mark % self._left_out)
+        self._queue = [OUTPUT + _MARK + mark % self._left_out, *kept]
         self._waiting = sum(map(len, self._queue))
         if self._waiting > _MOST_WAITING:
             self.close()

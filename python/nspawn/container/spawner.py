@@ -59,7 +59,8 @@ class Spawner:
         self._keeper: unix.Socket | None = keeper
         self.pool = Pool(self)
         self._mount_namespace = os.readlink("/proc/self/ns/mnt")
-        self._watch_signals()
+        self._wake = process.wake_on(_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
+        self.loop.add(self._wake, self._signalled)
         kept, notes, exits = self._take_over(keeper)
         control = kept.pop("control")
         self.control = unix.Socket(fileno=control)
@@ -99,16 +100,6 @@ class Spawner:
         return 0
 
     # Our own processes
-
-    def _watch_signals(self) -> None:
-        wake, ours = os.pipe()
-        os.set_blocking(wake, False)
-        os.set_blocking(ours, False)
-        for number in (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
-            _signal.signal(number, lambda _number, _frame: None)
-        _signal.set_wakeup_fd(ours)
-        self._wake = wake
-        self.loop.add(wake, self._signalled)
 
     def _signalled(self, _events: int) -> None:
         try:
@@ -236,9 +227,8 @@ class Spawner:
             end = unix.accept(self.control)
         except BlockingIOError:
             return
-        except (
-            OSError
-        ) as error:  # no descriptors left: the connection waits, and must not be looked at at once
+        except OSError as error:
+            # No descriptors left: it would be ready, and refused, again and again.
             self.log(f"a connection has to wait: {error}")
             control = self.control.fileno()
             self.loop.remove(control)

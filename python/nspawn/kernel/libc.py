@@ -45,7 +45,6 @@ PR_SET_CHILD_SUBREAPER = 36
 _MACHINE = os.uname().machine
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(_MACHINE, 218 if _MACHINE.startswith("arm") else 41)
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}.get(_MACHINE, 120 if _MACHINE.startswith("arm") else 220)
-SYS_PIDFD_SEND_SIGNAL = 424
 SYS_PIDFD_OPEN = 434
 SYS_CLONE3 = 435
 SYS_MOUNT_SETATTR = 442
@@ -202,12 +201,6 @@ def pidfd_open(pid: int) -> int:
     if descriptor < 0:
         raise failure(f"process {pid}")
     return descriptor
-
-
-def pidfd_send_signal(pidfd: int, signal: int) -> None:
-    """pidfd_send_signal(2): ENOSYS before Linux 5.1."""
-    if _plain_syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, 0, 0) < 0:
-        raise failure()
 
 
 def inotify_init1(flags: int) -> int:

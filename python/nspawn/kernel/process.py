@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # the part of `signal` without enum
+
 
 def boot_id() -> str:
     """The random id of this boot (random(4))."""
@@ -42,6 +48,17 @@ def handling(pid: int, signal: int) -> str:
     except OSError:
         pass
     return "default"
+
+
+def wake_on(*numbers: int) -> int:
+    """A descriptor from which the numbers of these signals can be read as they come, one byte each."""
+    wake, ours = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(ours, False)
+    for number in numbers:
+        _signal.signal(number, lambda _number, _frame: None)
+    _signal.set_wakeup_fd(ours)
+    return wake
 
 
 def be_killable() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nspawn.errors import UsageError
-from nspawn.model import names, runspec
+from nspawn.model import names, restart, runspec
 
 #: A day: no sensible delay or stop time is longer, and it keeps every timer's arithmetic exact.
 LONGEST_SECONDS = 86400.0
@@ -251,7 +251,6 @@ def expectation(error: Exception) -> str:
     return error.what if isinstance(error, UsageError) else f"expected {error}"
 
 
-TEXT = Kind(check=_text, read=str)
 LINE = Kind(check=_line, read=str)
 FLAG = Kind(check=_flag, read=_read_flag)
 ORDER = _whole(-1000, 1000)
@@ -271,4 +270,4 @@ NAMES = Kind(check=_each(_name), read=_read_list)
 ENVIRONMENT = Kind(check=_environment, read=_json)
 NETWORK_MODE = _choice(*runspec.NETWORKS)
 ON_DOWN = _choice("block", "fallback")
-POLICY = _choice("no", "on-failure", "always")
+POLICY = _choice(*restart.POLICIES)
