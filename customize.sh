@@ -111,6 +111,7 @@ our_foreign() {
 }
 
 our_arrange() {
+    rm -rf "$MODPATH/META-INF" # KernelSU's installer unpacks all of the zip before this
     if [ "$our_layout" = bin ]; then
         mv "$MODPATH/system/bin" "$MODPATH/bin"
         rm -rf "$MODPATH/system"
