@@ -1,4 +1,4 @@
-"""Starts the keeper, and loads nothing else: `keeper.py [--strict] ROOT [HOST:PORT ...]`."""
+"""Starts the keeper, and loads nothing else: `keeper.py [--strict] [--boot] ROOT [HOST:PORT ...]`."""
 
 import os
 import sys
@@ -12,14 +12,15 @@ from nspawn.layout import Layout
 
 def main() -> int:
     """The exit status."""
-    strict = sys.argv[1] == "--strict"
-    root, *texts = sys.argv[1 + strict :]
+    words = sys.argv[1:]
+    options = {word for word in words if word.startswith("--")}
+    root, *texts = words[len(options) :]
     addresses = []
     for text in texts:
         host, _, port = text.rpartition(":")
         addresses.append((host.strip("[]"), int(port)))
     try:
-        return keeper.main(Layout(root), addresses, strict=strict)
+        return keeper.main(Layout(root), addresses, strict="--strict" in options, boot="--boot" in options)
     except NspawnError as error:
         sys.stderr.write(error.render() + "\n")
         return error.status

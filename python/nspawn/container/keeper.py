@@ -33,9 +33,12 @@ _MSG_DONTWAIT = 0x40
 _FLUSH_AGAIN = 200.0  # milliseconds, while exits wait for a spawner that does not take them
 
 
-def main(layout: Layout, addresses: list[tuple[str, int]], *, strict: bool = False) -> int:
+def main(
+    layout: Layout, addresses: list[tuple[str, int]], *, strict: bool = False, boot: bool = False
+) -> int:
     """Keep a spawner running until it ends in order; the exit status.
 
+    boot: the machine has just started, so the autostart containers are to be.
     addresses: (host, port) of the page.  One that cannot be had is reported by the spawner, which runs
     all the same, or is an error when `strict`.  NspawnError when there is a spawner for this layout already.
     """
@@ -49,7 +52,7 @@ def main(layout: Layout, addresses: list[tuple[str, int]], *, strict: bool = Fal
             file.write(_OOM_SCORE)
     except OSError:
         pass  # in a container that may not: then as killable as the rest
-    keeper = Keeper(layout, addresses, lock)
+    keeper = Keeper(layout, addresses, lock, boot=boot)
     if strict and keeper.refused:
         os.unlink(layout.control_socket)
         raise Conflict(
@@ -88,8 +91,11 @@ class Keeper:
     that no spawner has heard of.
     """
 
-    def __init__(self, layout: Layout, addresses: list[tuple[str, int]], lock: int) -> None:
+    def __init__(
+        self, layout: Layout, addresses: list[tuple[str, int]], lock: int, *, boot: bool = False
+    ) -> None:
         self.layout = layout
+        self.boot = boot
         self.lock = lock
         self.kept: dict[str, int] = {}
         self.notes: dict[str, bytes] = {}
@@ -162,7 +168,7 @@ class Keeper:
                 os.setsid()  # Ctrl-C is for the keeper, who hands on an orderly end
                 from nspawn.container import spawner
 
-                status = spawner.main(self.layout, theirs)
+                status = spawner.main(self.layout, theirs, boot=self.boot)
             finally:
                 os._exit(status)
         theirs.close()

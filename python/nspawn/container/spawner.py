@@ -10,6 +10,7 @@ import gc
 import os
 
 from nspawn.container import adoption, state
+from nspawn.container.errand import Errand
 from nspawn.container.host import Host
 from nspawn.container.instance import Instance
 from nspawn.container.keeper import log
@@ -37,15 +38,15 @@ _GROUP_TRIES = 250
 _ACCEPT_AGAIN = 0.5  # seconds
 
 
-def main(layout: Layout, keeper: unix.Socket) -> int:
-    """Run until an orderly end; 0 then.  keeper: the channel to our parent."""
-    return Spawner(layout, keeper).run()
+def main(layout: Layout, keeper: unix.Socket, *, boot: bool = False) -> int:
+    """Run until an orderly end; 0 then.  keeper: the channel to our parent; boot: of the machine."""
+    return Spawner(layout, keeper, boot=boot).run()
 
 
 class Spawner:
     """children: what to do with each of our processes' ends, by PID."""
 
-    def __init__(self, layout: Layout, keeper: unix.Socket) -> None:
+    def __init__(self, layout: Layout, keeper: unix.Socket, *, boot: bool = False) -> None:
         self.layout = layout
         self.loop = Loop(self.failed)
         self.host = Host(layout, os.environ)
@@ -61,6 +62,9 @@ class Spawner:
         self._mount_namespace = os.readlink("/proc/self/ns/mnt")
         self._wake = process.wake_on(_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
         self.loop.add(self._wake, self._signalled)
+        # Early: it takes longer to begin than we do, and its requests wait in the keeper's socket.
+        self.errand = Errand(self)
+        self.errand.begin(boot=boot)
         kept, notes, exits = self._take_over(keeper)
         control = kept.pop("control")
         self.control = unix.Socket(fileno=control)
@@ -90,6 +94,7 @@ class Spawner:
         self.loop.run()
         self.pool.drop()
         self.web.stop()
+        self.errand.stop()
         for peer in list(self.peers):
             peer.close()
         cgroup.remove_parent(self.host.hierarchy)
@@ -261,6 +266,14 @@ class Spawner:
         instance = self.instances.get(name) or Instance(self, name)
         instance.start(request)
         self.instances[name] = instance
+        return instance
+
+    def give_up(self, name: str) -> Instance:
+        """Have a container that waits for its autostart wait no more."""
+        instance = self.instances.setdefault(parse_container_name(name), Instance(self, name))
+        instance.turn = self.boot_id
+        instance.save()
+        self.errand.give_up(name)
         return instance
 
     def shutdown(self) -> None:

@@ -36,7 +36,8 @@ class State:
     """How a container is.  state: stopped, starting, running, stopping or backoff.
 
     pid: of its first process; started: Unix seconds; exit: why it ended last, in words.
-    supervised: whether a spawner looks after it.
+    supervised: whether a spawner looks after it.  turn: the id of the boot in which it ran last.
+    frozen: why it is, in words, or "".  waits: what its autostart waits for, or "".
     """
 
     state: str = "stopped"
@@ -49,6 +50,9 @@ class State:
     cgroup: str = ""
     warnings: tuple[str, ...] = ()
     supervised: bool = True
+    turn: str = ""
+    frozen: str = ""
+    waits: str = ""
 
     @property
     def active(self) -> bool:
@@ -69,6 +73,8 @@ class State:
             "cgroup": self.cgroup,
             "warnings": list(self.warnings),
             "supervised": self.supervised,
+            "frozen": self.frozen,
+            "waits": self.waits,
         }
 
 
@@ -104,6 +110,11 @@ class Containers:
         self.layout = layout
         self._store = store.Store(layout)
         self._client = Client(layout) if client is None else client
+
+    @property
+    def client(self) -> Client:
+        """Of its spawner."""
+        return self._client
 
     def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Container:
         """Make a container; nothing is left of one that fails or is cancelled.
@@ -304,7 +315,7 @@ class Containers:
         )
         if alive:
             return found
-        return State(exit=found.exit if not found.active else "unknown", supervised=False)
+        return State(exit=found.exit if not found.active else "unknown", supervised=False, turn=found.turn)
 
 
 def parse_state(record: Record, *, supervised: bool = True) -> State:
@@ -321,6 +332,9 @@ def parse_state(record: Record, *, supervised: bool = True) -> State:
         cgroup=record.text("cgroup"),
         warnings=tuple(value.decode("utf-8", "replace") for value in record.all("warning")),
         supervised=supervised,
+        turn=record.text("turn"),
+        frozen=record.text("frozen"),
+        waits=record.text("waits"),
     )
 
 
