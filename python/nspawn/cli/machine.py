@@ -92,7 +92,9 @@ def serve(arguments: argparse.Namespace) -> int:
     else:
         port = page.port(layout) if arguments.port is None else page.parse_port(arguments.port, "--port")
     Store(layout).prepare()
-    command = daemon.command(layout, page.addresses(port), strict=arguments.port is not None)
+    command = daemon.command(
+        layout, page.addresses(port), strict=arguments.port is not None, boot=arguments.boot
+    )
     os.umask(0o077)
     os.chdir("/")
     try:

@@ -83,6 +83,9 @@ def build(commands: dict[str, Command]) -> Parser:
         "--port", type=int, metavar="N", help="of the page (default: page.port of config.toml, 8080)"
     )
     serve.add_argument("--no-page", action="store_true", help="only the spawner")
+    serve.add_argument(
+        "--boot", action="store_true", help="the machine is starting: see to what starts with it"
+    )
     return parser
 
 

@@ -217,6 +217,10 @@ class Peer:
         self._spawner.publish(Record((("event", "changed"), ("name", record.text("name")))))
         self.reply(Record((("ok", 1),)))
 
+    def _guard(self, _record: Record, _descriptors: list[int]) -> None:
+        free = self._spawner.guard_changed()
+        self.reply(Record((("ok", 1), ("unblocked", int(free)))))
+
     def _forget(self, record: Record, _descriptors: list[int]) -> None:
         name = record.text("name")
         instance = self._spawner.instances.get(name)
@@ -343,6 +347,7 @@ _OPERATIONS: dict[str, Callable[[Peer, Record, list[int]], None]] = {
     "watch": Peer._watch,
     "changed": Peer._changed,
     "forget": Peer._forget,
+    "guard": Peer._guard,
     "shutdown": Peer._shutdown,
     "run": Peer._run,
     "signal": Peer._signal,

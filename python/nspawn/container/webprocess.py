@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 _FIRST = 3  # descriptors are handed over from here on, as sd_listen_fds(3) does
 _LONGEST_WAIT = 60.0
-_PASSED_ON = ("ANDROID_ROOT", "ANDROID_DATA", "NSPAWN_WEB_IDLE", "TZ", "TZDIR", "SSL_CERT_FILE")
+_PASSED_ON = (
+    "ANDROID_ROOT",
+    "ANDROID_DATA",
+    "NSPAWN_GUARD",
+    "NSPAWN_WEB_IDLE",
+    "TZ",
+    "TZDIR",
+    "SSL_CERT_FILE",
+)
 
 
 class WebProcess:

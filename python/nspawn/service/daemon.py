@@ -27,14 +27,23 @@ _IN_CREATE = 0x100
 _IN_MOVED_TO = 0x80
 _LARGEST_LOG = 1 << 20
 #: What the spawner may know of the environment that it is started from.
-_PASSED_ON = ("ANDROID_ROOT", "ANDROID_DATA", "NSPAWN_WEB_IDLE", "TZ", "TZDIR", "SSL_CERT_FILE")
+_PASSED_ON = (
+    "ANDROID_ROOT",
+    "ANDROID_DATA",
+    "NSPAWN_GUARD",
+    "NSPAWN_WEB_IDLE",
+    "TZ",
+    "TZDIR",
+    "SSL_CERT_FILE",
+)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/system/bin"
 
 
-def command(layout: Layout, addresses: list[str], *, strict: bool = False) -> list[str]:
+def command(layout: Layout, addresses: list[str], *, strict: bool = False, boot: bool = False) -> list[str]:
     """The command line of the keeper, which has the spawner as its child.
 
     strict: an address that cannot be had is an error instead of a page that is not there.
+    boot: the machine is starting.
     """
     python = os.path.dirname(os.path.dirname(os.path.abspath(nspawn.__file__)))
     return [
@@ -43,6 +52,7 @@ def command(layout: Layout, addresses: list[str], *, strict: bool = False) -> li
         "-S",
         f"{python}/entry/keeper.py",
         *(["--strict"] if strict else []),
+        *(["--boot"] if boot else []),
         layout.root,
         *addresses,
     ]
