@@ -13,14 +13,16 @@ from nspawn.layout import Layout
 def main() -> int:
     """The exit status."""
     words = sys.argv[1:]
-    options = {word for word in words if word.startswith("--")}
-    root, *texts = words[len(options) :]
+    flags = set()
+    while words[0] in ("--strict", "--boot"):
+        flags.add(words.pop(0))
+    root, *texts = words
     addresses = []
     for text in texts:
         host, _, port = text.rpartition(":")
         addresses.append((host.strip("[]"), int(port)))
     try:
-        return keeper.main(Layout(root), addresses, strict="--strict" in options, boot="--boot" in options)
+        return keeper.main(Layout(root), addresses, strict="--strict" in flags, boot="--boot" in flags)
     except NspawnError as error:
         sys.stderr.write(error.render() + "\n")
         return error.status

@@ -94,8 +94,9 @@ def serve(arguments: argparse.Namespace) -> int:
     else:
         port = page.port(layout) if arguments.port is None else page.parse_port(arguments.port, "--port")
     Store(layout).prepare()
-    strict = arguments.port is not None
-    command = daemon.command(layout, page.addresses(port), strict=strict, boot=arguments.boot)
+    command = daemon.command(
+        layout, page.addresses(port), strict=arguments.port is not None, boot=arguments.boot
+    )
     os.umask(0o077)
     os.chdir("/")
     try:

@@ -41,11 +41,18 @@ def main(
     boot: the machine has just started, so the autostart containers are to be.
     addresses: (host, port) of the page.  One that cannot be had is reported by the spawner, which runs
     all the same, or is an error when `strict`.  NspawnError when there is a spawner for this layout already.
+    boot: the machine is starting; a spawner that runs already is what is wanted then, for a soft reboot of
+    Android runs service.sh again (facts: module).
     """
     os.makedirs(layout.root, 0o700, exist_ok=True)
     os.makedirs(layout.run, 0o700, exist_ok=True)
     os.makedirs(layout.containers, 0o700, exist_ok=True)
-    lock = _lock(layout)
+    try:
+        lock = _lock(layout)
+    except Conflict:
+        if boot:
+            return 0
+        raise
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     try:
         with open("/proc/self/oom_score_adj", "wb") as file:
@@ -97,6 +104,7 @@ class Keeper:
         self.layout = layout
         self.boot = boot
         self.lock = lock
+        self.boot = boot
         self.kept: dict[str, int] = {}
         self.notes: dict[str, bytes] = {}
         self.refused: list[str] = []

@@ -224,6 +224,12 @@ class Peer:
         self._spawner.publish(Record((("event", "changed"), ("name", record.text("name")))))
         self.reply(Record((("ok", 1),)))
 
+    def _guard(self, _record: Record, _descriptors: list[int]) -> None:
+        free = self._spawner.guard_changed()
+        if free:
+            self._spawner.errand.run()  # what it held, if this boot is not decided
+        self.reply(Record((("ok", 1), ("unblocked", int(free)))))
+
     def _forget(self, record: Record, _descriptors: list[int]) -> None:
         name = record.text("name")
         instance = self._spawner.instances.get(name)
@@ -362,6 +368,7 @@ _OPERATIONS: dict[str, Callable[[Peer, Record, list[int]], None]] = {
     "forget": Peer._forget,
     "wake": Peer._wake,
     "boot": Peer._boot,
+    "guard": Peer._guard,
     "shutdown": Peer._shutdown,
     "run": Peer._run,
     "signal": Peer._signal,

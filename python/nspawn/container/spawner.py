@@ -17,6 +17,7 @@ from nspawn.container.keeper import log
 from nspawn.container.loop import Loop
 from nspawn.container.peer import Peer
 from nspawn.container.pool import Pool
+from nspawn.container.probation import Probation
 from nspawn.container.webprocess import WebProcess
 from nspawn.errors import Conflict, NotFound
 from nspawn.kernel import cgroup, process, unix
@@ -39,7 +40,7 @@ _ACCEPT_AGAIN = 0.5  # seconds
 
 
 def main(layout: Layout, keeper: unix.Socket, *, boot: bool = False) -> int:
-    """Run until an orderly end; 0 then.  keeper: the channel to our parent; boot: of the machine."""
+    """Run until an orderly end; 0 then.  keeper: the channel to our parent; boot: the machine is starting."""
     return Spawner(layout, keeper, boot=boot).run()
 
 
@@ -49,7 +50,8 @@ class Spawner:
     def __init__(self, layout: Layout, keeper: unix.Socket, *, boot: bool = False) -> None:
         self.layout = layout
         self.loop = Loop(self.failed)
-        self.host = Host(layout, os.environ)
+        self.probation = Probation(self)
+        self.host = Host(layout, os.environ, self.probation.guard.never)
         self.host.raise_descriptor_limit()
         self.boot_id = process.boot_id()
         self.instances: dict[str, Instance] = {}
@@ -73,6 +75,7 @@ class Spawner:
         self.web = WebProcess(self, list(listeners.values()))
         adoption.adopt(self, kept, notes, exits)
         self.loop.add(keeper.fileno(), self._keeper_ready)
+        self.probation.open(boot=boot)
         self.pool.open()
 
     def log(self, text: str) -> None:
@@ -95,6 +98,7 @@ class Spawner:
         self.pool.drop()
         self.web.stop()
         self.errand.stop()
+        self.probation.end()
         for peer in list(self.peers):
             peer.close()
         cgroup.remove_parent(self.host.hierarchy)
@@ -264,6 +268,7 @@ class Spawner:
             raise Conflict("the spawner is ending", hint="Start it again: nspawn serve.")
         name = parse_container_name(request.text("name"))
         instance = self.instances.get(name) or Instance(self, name)
+        self.probation.starting(name, always=request.flag("noted"))
         instance.start(request)
         self.instances[name] = instance
         return instance
@@ -275,6 +280,14 @@ class Spawner:
         instance.save()
         self.errand.give_up(name)
         return instance
+
+    def guard_changed(self) -> bool:
+        """A person decided something about the crash guard; whether containers may start now, again."""
+        free = self.probation.read()
+        self.pool.drop()
+        self.pool.open()
+        self.publish(Record((("event", "guard"),)))
+        return free
 
     def shutdown(self) -> None:
         """Stop every container in order and end; a second call does not wait for them."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nspawn.android import conditions
 from nspawn.container import bootrecord
 from nspawn.container.client import Client
+from nspawn.container.guard import Guard
 from nspawn.errors import NotRunning, NspawnError
 from nspawn.kernel import process
 from nspawn.layout import Layout
@@ -25,7 +26,6 @@ from nspawn.model import boot as model
 from nspawn.model.record import Record
 from nspawn.service import daemon, files, remove
 from nspawn.service.containers import Containers
-from nspawn.service.guarded import Guard
 from nspawn.service.store import Store
 
 if TYPE_CHECKING:
@@ -161,8 +161,10 @@ class _Boot:
     def run(self, store: Store, *, asked: bool, again: bool) -> list[Outcome]:
         if self.guard.blocked:
             # Nothing is decided: when the user says "try again", this boot goes on.
-            hint = "See what happened, and go on: nspawn guard"
-            self.out("", "failed", NspawnError("no container is started", "the crash guard holds them", hint))
+            try:
+                self.guard.check()
+            except NspawnError as error:
+                self.out("", "failed", error)
             return self.outcomes
         try:
             left = remove.sweep(store)
@@ -221,15 +223,12 @@ class _Boot:
         if each.state.active:
             self.decide(each.name, "running")
             return
-        self.guard.note("start", container=each.name)
         try:
-            self.containers.start(each.name)
+            self.containers.start(each.name, noted=True)
         except NspawnError as error:
             self.decide(each.name, "failed", error)
         else:
             self.decide(each.name, "started")
-        finally:
-            self.guard.clear()
 
     def decide(self, name: str, result: str, error: NspawnError | None = None) -> None:
         self.decided.results[name] = result

@@ -142,8 +142,11 @@ class Containers:
             pass
         return self._describe(name, self._live())
 
-    def start(self, name: str) -> Container:
-        """Start it, and the spawner when there is none; returns when its command runs, or raises why not."""
+    def start(self, name: str, *, noted: bool = False) -> Container:
+        """Start it, and the spawner when there is none; returns when its command runs, or raises why not.
+
+        noted: have the crash guard note it in any case.
+        """
         with self._store.locked(name) as at:
             loaded = store.load(at, name)
             if loaded.damaged and not loaded.usable:
@@ -152,7 +155,8 @@ class Containers:
             if not os.path.isdir(rootfs):
                 raise NotFound(f"{name} cannot start", f"its root file system {rootfs} is not there")
             daemon.ensure(self.layout, self._client)
-            self._client.call("start", start_fields(loaded.settings, name, rootfs))
+            fields = start_fields(loaded.settings, name, rootfs)
+            self._client.call("start", [*fields, ("noted", int(noted))])
             if loaded.damaged is None:
                 store.confirm(at)
         return self.get(name)
