@@ -16,7 +16,7 @@ from tools.stamps import digest, digest_of, only_one, write_whole
 
 #: What the managers run, and what they show. Each must be there.
 SCRIPTS = ("customize.sh", "service.sh", "action.sh", "uninstall.sh")
-FOLDERS = ("META-INF", "webroot", "system/bin", "python/nspawn", "python/entry")
+FOLDERS = ("META-INF", "webroot", "share", "system/bin", "python/nspawn", "python/entry")
 #: GitHub's and the managers' practical limit is far above; a phone's user pays for every byte.
 LARGEST = 16 * 1024 * 1024
 #: What compiling and editors leave in folders.
@@ -90,12 +90,14 @@ def changes(text: str, version: str) -> str:
 def module_files(home: Path) -> Iterator[tuple[str, Path, int]]:
     """Our own files: name in the zip, place, mode. Raises BuildError for what an installer could not take."""
     for script in SCRIPTS:
-        if (home / script).exists():
-            yield script, home / script, 0o755
+        if not (home / script).exists():
+            raise BuildError(f"the module's {script} is missing")
+        yield script, home / script, 0o755
     for folder in FOLDERS:
         for path in sorted((home / folder).rglob("*")):
             name = str(path.relative_to(home))
-            if path.is_dir() or LITTER.fullmatch(name):
+            # The built-in rootfs of a checkout is this machine's; the bundle has the phone's.
+            if path.is_dir() or LITTER.fullmatch(name) or name.startswith("share/builtin/"):
                 continue
             yield name, path, 0o755 if path.stat().st_mode & 0o100 else 0o644
 
