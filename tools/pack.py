@@ -130,7 +130,12 @@ class Canonical:
         self.code = self._code(code)
 
     def _code(self, code: types.CodeType) -> types.CodeType:
-        return code.replace(co_consts=tuple(self._value(item) for item in code.co_consts))
+        return code.replace(
+            co_consts=tuple(self._value(item) for item in code.co_consts),
+            co_filename=self._texts[code.co_filename],
+            co_name=self._texts[code.co_name],
+            co_qualname=self._texts[code.co_qualname],
+        )
 
     def _value(self, item: object) -> object:
         if isinstance(item, str):

@@ -6,8 +6,6 @@ import ast
 import io
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -419,42 +417,6 @@ def test_docstrings_go_and_nothing_else_does() -> None:
     pack.without_docstrings(tree)
     compile(tree, "name", "exec")
     assert ast.unparse(tree) + "\n" == BARE
-
-
-STATES = {
-    "nothing before": "",
-    "names known": "known = [sys.intern(text) for text in ('f.<locals>.K', 'other', 'f', 'K', 'word')]",
-    "more referred to": "known = [sys.intern(text) for text in ('other', 'K')] * 3; import json, email, http",
-}
-DUMP = """
-import sys
-sys.path.insert(0, {home!r})
-{state}
-from tools import pack
-source = '''
-def f():
-    class K:
-        other = ("word", "two words", 1.5, frozenset(("x", "word")))
-    return K, "f.<locals>.K", "two words"
-'''
-data = pack.dump(compile(source, "name", "exec"))
-import marshal
-namespace = {{}}
-exec(marshal.loads(data), namespace)
-assert namespace["f"]()[1:] == ("f.<locals>.K", "two words")
-sys.stdout.buffer.write(data)
-"""
-
-
-def test_byte_code_does_not_tell_what_was_loaded_before() -> None:
-    """What marshal alone makes of these differs: see Canonical."""
-    made = set()
-    for state in STATES.values():
-        words = [sys.executable, "-I", "-S", "-c", DUMP.format(home=str(places.HOME), state=state)]
-        done = subprocess.run(words, capture_output=True)
-        assert done.returncode == 0, done.stderr.decode()
-        made.add(done.stdout)
-    assert len(made) == 1
 
 
 def test_what_cannot_be_made_smaller_is_stored(tmp_path: Path) -> None:

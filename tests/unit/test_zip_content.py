@@ -269,6 +269,43 @@ def test_a_zip_that_is_there_is_not_made_again(name: str, path: Path) -> None:
     assert path.stat().st_mtime_ns == before.st_mtime_ns
 
 
+STATES = {
+    "nothing before": "",
+    "names known": "known = [sys.intern(text) for text in ('f.<locals>.K', 'other', 'f', 'K', 'word')]",
+    "more referred to": "known = [sys.intern(text) for text in ('other', 'K')] * 3; import json, email, http",
+}
+DUMP = """
+import sys
+sys.path.insert(0, {home!r})
+{state}
+from tools import pack
+source = '''
+def f():
+    class K:
+        other = ("word", "two words", 1.5, frozenset(("x", "word")))
+    return K, "f.<locals>.K", "two words"
+'''
+data = pack.dump(compile(source, "name", "exec"))
+import marshal
+namespace = {{}}
+exec(marshal.loads(data), namespace)
+assert namespace["f"]()[1:] == ("f.<locals>.K", "two words")
+sys.stdout.buffer.write(data)
+"""
+
+
+def test_byte_code_does_not_tell_what_was_loaded_before() -> None:
+    """What marshal alone makes of these differs: see Canonical."""
+    made = set()
+    python = bundle.interpreter(bundle.build_bundle(bundle.own_target()))
+    for state in STATES.values():
+        words = [*python, "-I", "-S", "-c", DUMP.format(home=str(places.HOME), state=state)]
+        done = subprocess.run(words, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        made.add(done.stdout)
+    assert len(made) == 1
+
+
 ELSEWHERE = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
