@@ -10,6 +10,7 @@ import gc
 import os
 
 from nspawn.container import adoption, state
+from nspawn.container.errand import Errand
 from nspawn.container.host import Host
 from nspawn.container.instance import Instance
 from nspawn.container.keeper import log
@@ -63,6 +64,9 @@ class Spawner:
         self._mount_namespace = os.readlink("/proc/self/ns/mnt")
         self._wake = process.wake_on(_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
         self.loop.add(self._wake, self._signalled)
+        # Early: it takes longer to begin than we do, and its requests wait in the keeper's socket.
+        self.errand = Errand(self)
+        self.errand.begin(boot=boot)
         kept, notes, exits = self._take_over(keeper)
         control = kept.pop("control")
         self.control = unix.Socket(fileno=control)
@@ -93,6 +97,7 @@ class Spawner:
         self.loop.run()
         self.pool.drop()
         self.web.stop()
+        self.errand.stop()
         self.probation.end()
         for peer in list(self.peers):
             peer.close()
@@ -266,6 +271,14 @@ class Spawner:
         self.probation.starting(name, always=request.flag("noted"))
         instance.start(request)
         self.instances[name] = instance
+        return instance
+
+    def give_up(self, name: str) -> Instance:
+        """Have a container that waits for its autostart wait no more."""
+        instance = self.instances.setdefault(parse_container_name(name), Instance(self, name))
+        instance.turn = self.boot_id
+        instance.save()
+        self.errand.give_up(name)
         return instance
 
     def guard_changed(self) -> bool:
