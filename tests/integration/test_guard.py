@@ -79,6 +79,7 @@ def test_after_a_crash_in_a_start_no_container_starts_and_everything_else_works(
     assert "the machine went down" in phone.json("info", "web", "--json")["state"]["exit"]
     for words in (("list",), ("logs", "web"), ("set", "web", "env.A=1"), ("doctor",)):
         phone.ok(*words)
+    assert "web was starting" in phone("list").err
     assert "crash guard: the machine went down while web was starting" in phone("doctor").out
     found = page(phone)
     assert found["blocked"] is True
@@ -314,6 +315,16 @@ def test_a_spawner_that_is_started_again_in_a_boot_counts_nothing(phone: Bootabl
         _same_boot(phone)
     phone.serve("--boot")
     assert phone.guard()["failed_boots"] == 0
+
+
+def test_a_soft_reboot_starts_no_second_spawner(phone: Bootable) -> None:
+    """Android's system server is started again, and service.sh with it."""
+    phone.serve("--boot")
+    pid = phone.json("doctor", "--json")["spawner"]["pid"]
+    again = phone("serve", "--boot")
+    assert (again.status, again.out, again.err) == (0, "", "")
+    assert phone.json("doctor", "--json")["spawner"]["pid"] == pid
+    assert phone("serve").status == 1
 
 
 def _same_boot(phone: Bootable) -> None:
