@@ -131,7 +131,7 @@ class Rooted:
         timeout: float = 30.0,
     ) -> Result:
         """Run a line of shell, or a script by its path, as root inside."""
-        enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--root", "--wd=/"]
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--root", "--wdns=/"]
         what = (
             [script, *words]
             if script.startswith("/") and not set(" \n") & set(script)
