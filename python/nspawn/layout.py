@@ -61,6 +61,11 @@ class Layout:
         return f"{self.root}/run/spawner.log"
 
     @property
+    def purge(self) -> str:
+        """There when a person has confirmed that an uninstallation shall delete all of this."""
+        return f"{self.root}/purge-confirmed"
+
+    @property
     def stage(self) -> str:
         """An empty folder: each new container covers it, in its own mount namespace, with a tmpfs."""
         return f"{self.root}/run/stage"

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from nspawn.layout import Layout
 
-#: As Android's own shell has it.
+#: As Android's own shell has it, and after it the managers': their busybox answers to the names of its tools.
 PATH = (
     "/product/bin:/apex/com.android.runtime/bin:/apex/com.android.art/bin:/system_ext/bin:/system/bin:"
-    "/system/xbin:/odm/bin:/vendor/bin:/vendor/xbin"
+    "/system/xbin:/odm/bin:/vendor/bin:/vendor/xbin:/data/adb/magisk:/data/adb/ksu/bin:/data/adb/ap/bin"
 )
 #: Elsewhere, for a caller without one.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -43,14 +43,15 @@ def service(
     home: our own folder; version: of the interpreter in it; read: the phone's properties.
     """
     if not on_android(environ):
-        kept = {key: value for key, value in passed_on(environ).items() if key not in ("HOME", "TMPDIR")}
-        return {"PATH": _PATH} | kept | {"LANG": "C.UTF-8"}
+        kept = passed_on(environ)
+        own = {key: kept[key] for key in kept if key not in ("HOME", "TMPDIR", "LANG")}
+        return {"PATH": _PATH, "LANG": "C.UTF-8"} | own
     if environ.get("NSPAWN_MODULE"):
         # From service.sh, or the action of a manager: what they set is meant.
         chosen = passed_on(environ)
     else:
-        ours = ("ANDROID_ROOT", "ANDROID_DATA", "NSPAWN_GUARD", "NSPAWN_WEB_IDLE")
-        chosen = {key: environ[key] for key in ours if key in environ}
+        kept = passed_on(environ)
+        chosen = {key: kept[key] for key in kept if key.startswith(("ANDROID_", "NSPAWN_"))}
     found = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": layout.root, "TMPDIR": f"{layout.run}/tmp"}
     if home.startswith(_MODULES):
         found["NSPAWN_MODULE"] = home
