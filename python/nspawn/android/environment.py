@@ -11,8 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from nspawn.android import properties
-from nspawn.layout import on_android
-from nspawn.model.environment import passed_on
+from nspawn.layout import PASSED_ON, on_android
 from nspawn.sites import HOME, candidates
 
 if TYPE_CHECKING:
@@ -43,14 +42,14 @@ def service(
     home: our own folder; version: of the interpreter in it; read: the phone's properties.
     """
     if not on_android(environ):
-        kept = passed_on(environ)
+        kept = _given(environ)
         own = {key: kept[key] for key in kept if key not in ("HOME", "TMPDIR", "LANG")}
         return {"PATH": _PATH, "LANG": "C.UTF-8"} | own
     if environ.get("NSPAWN_MODULE"):
         # From service.sh, or the action of a manager: what they set is meant.
-        chosen = passed_on(environ)
+        chosen = _given(environ)
     else:
-        kept = passed_on(environ)
+        kept = _given(environ)
         chosen = {key: kept[key] for key in kept if key.startswith(("ANDROID_", "NSPAWN_"))}
     found = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": layout.root, "TMPDIR": f"{layout.run}/tmp"}
     if home.startswith(_MODULES):
@@ -64,3 +63,8 @@ def service(
         if zone:
             found["TZ"] = zone
     return found | chosen
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the service passes on, of this environment."""
+    return {key: environ[key] for key in ("PATH", "LANG", *PASSED_ON) if key in environ}

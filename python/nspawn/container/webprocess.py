@@ -7,7 +7,7 @@ import sys
 
 import nspawn
 from nspawn.container.loop import IN
-from nspawn.model.environment import passed_on
+from nspawn.layout import PASSED_ON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,10 +57,12 @@ class WebProcess:
         os.makedirs(scratch, 0o700, exist_ok=True)
         entry = f"{os.path.dirname(os.path.dirname(nspawn.__file__))}/entry/web.py"
         environment = {
-            "PATH": os.defpath,
-            "HOME": layout.root,
+            "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
-            **passed_on(os.environ),
+        }
+        environment.update({key: os.environ[key] for key in PASSED_ON if key in os.environ})
+        environment |= {
+            "HOME": layout.root,
             "TMPDIR": scratch,
             "NSPAWN_ROOT": layout.root,
             "NSPAWN_LISTEN_FDS": str(len(self.listeners)),

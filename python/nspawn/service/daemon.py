@@ -27,10 +27,11 @@ _IN_MOVED_TO = 0x80
 _LARGEST_LOG = 1 << 20
 
 
-def command(layout: Layout, addresses: list[str], *, strict: bool = False) -> list[str]:
+def command(layout: Layout, addresses: list[str], *, strict: bool = False, boot: bool = False) -> list[str]:
     """The command line of the keeper, which has the spawner as its child.
 
     strict: an address that cannot be had is an error instead of a page that is not there.
+    boot: the machine has just started: the autostart containers are to be.
     """
     python = os.path.dirname(os.path.dirname(os.path.abspath(nspawn.__file__)))
     return [
@@ -39,6 +40,7 @@ def command(layout: Layout, addresses: list[str], *, strict: bool = False) -> li
         "-S",
         f"{python}/entry/keeper.py",
         *(["--strict"] if strict else []),
+        *(["--boot"] if boot else []),
         layout.root,
         *addresses,
     ]
