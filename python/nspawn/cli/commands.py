@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base, create, machine
+from nspawn.cli import base, create, machine, uninstall
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -240,4 +240,5 @@ _COMMANDS = {
     "start": _start,
     "stop": _stop,
     "token": machine.token,
+    "uninstall": uninstall.uninstall,
 }

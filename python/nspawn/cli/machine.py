@@ -36,14 +36,18 @@ def boot(arguments: argparse.Namespace) -> int:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """`nspawn doctor`: status 1 when containers cannot run here."""
-    from nspawn.cli import show
+    if arguments.brief:
+        from nspawn.cli import brief
+
+        return brief.main()
+    from nspawn.cli import doctor as show
     from nspawn.service import host
 
     report = host.report(base.layout())
     if arguments.json:
         base.say_json(report.as_dict())
     else:
-        sys.stdout.write(show.host_text(report))
+        sys.stdout.write(show.text(report))
     return 1 if report.problems else 0
 
 
@@ -85,6 +89,7 @@ def shutdown(_arguments: argparse.Namespace) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     """`nspawn serve`: become the keeper."""
+    from nspawn.android import environment
     from nspawn.service import daemon, page
     from nspawn.service.store import Store
 
@@ -100,6 +105,6 @@ def serve(arguments: argparse.Namespace) -> int:
     os.umask(0o077)
     os.chdir("/")
     try:
-        os.execve(command[0], command, daemon.environment(os.environ))  # noqa: S606  (no shell is wanted)
+        os.execve(command[0], command, environment.service(os.environ, layout))  # noqa: S606  (no shell is wanted)
     except OSError as error:
         raise NspawnError("the spawner cannot be started", error.strerror or str(error)) from None
