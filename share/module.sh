@@ -7,6 +7,9 @@ our_home=/data/adb/modules/nspawn
 our_state=/data/adb/nspawn
 our_commands="nspawn nspawn-mini getroot"
 
+# Init sets both for everything on a phone; our commands know by them that they are on one.
+export ANDROID_ROOT="${ANDROID_ROOT:-/system}" ANDROID_DATA="${ANDROID_DATA:-/data}"
+
 # our_link FOLDER: KernelSU and APatch show no system/ of a module by themselves, but their shells have these
 # folders in PATH. Both are looked at, because a phone may change its manager. A right link costs no process.
 our_link() {

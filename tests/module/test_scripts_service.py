@@ -72,11 +72,12 @@ def test_nothing_of_the_managers_is_inherited(phone: Rooted, shell: str) -> None
         "ANDROID_ROOT": "/system",
         "ANDROID_ART_ROOT": "/apex/com.android.art",
         "BOOTCLASSPATH": "/absent.jar",
+        "ANDROID_DATA": "",
     }
     done = phone(f"umask 0; exec {shell} {SERVICE} </dev/zero", environment=spoilt, shell=shell)
     assert done.status == 0, str(done)
     keeper = started(phone)
-    packages = "/data/adb/modules/nspawn/python/lib/python3.13/site-packages"
+    module = f"/{MODULE}"
     found = environment(keeper)
     assert found.pop("PATH").split(":")[4] == "/system/bin"
     assert found == {
@@ -84,23 +85,25 @@ def test_nothing_of_the_managers_is_inherited(phone: Rooted, shell: str) -> None
         "HOME": "/data/adb/nspawn",
         "TMPDIR": "/data/adb/nspawn/run/tmp",
         "TZ": "Europe/Berlin",
-        "TZDIR": f"{packages}/tzdata/zoneinfo",
-        "SSL_CERT_FILE": f"{packages}/certifi/cacert.pem",
+        "TZDIR": f"{module}/share/zoneinfo",
+        "SSL_CERT_FILE": f"{module}/python/lib/python3.13/site-packages/certifi/cacert.pem",
         "ANDROID_ROOT": "/system",
         "ANDROID_DATA": "/data",
         "ANDROID_ART_ROOT": "/apex/com.android.art",
-        "NSPAWN_MODULE": "/data/adb/modules/nspawn",
+        "NSPAWN_MODULE": module,
     }
     facts = processes.status(keeper)
     assert facts["Umask"] == "0077"
     assert int(facts["SigIgn"], 16) & 0b110 == 0  # SIGINT and SIGQUIT, which a shell's "&" has ignored
     assert facts["NSsid"].split()[-1] == facts["NSpid"].split()[-1]
     assert facts["NSpgid"].split()[-1] == facts["NSpid"].split()[-1]
-    shown = {number: os.readlink(f"/proc/{keeper}/fd/{number}") for number in range(3)}
+    inside = facts["NSpid"].split()[-1]
     log = f"/{STATE}/run/service.log"
-    assert shown == {0: "/dev/null", 1: log, 2: log}
-    assert (Path("/proc") / str(keeper) / "oom_score_adj").read_text() == "-900\n"
-    assert os.readlink(f"/proc/{keeper}/cwd") == "/"
+    streams = phone(f"cd /proc/{inside}/fd; for n in 0 1 2; do readlink $n; done")
+    assert streams.lines == ["/dev/null", log, log]
+    may = phone("echo -900 >/proc/self/oom_score_adj").status == 0  # some machines let no one
+    assert (Path("/proc") / str(keeper) / "oom_score_adj").read_text() == ("-900\n" if may else "0\n")
+    assert phone(f"readlink /proc/{inside}/cwd").out == "/\n"
     modes = {each: oct(phone.path(each).stat().st_mode & 0o777) for each in (STATE, f"{STATE}/run")}
     assert set(modes.values()) == {"0o700"}
     assert not [
@@ -116,9 +119,8 @@ def test_a_second_run_leaves_the_first_service_alone(phone: Rooted) -> None:
     keeper = started(phone)
     for _ in range(3):
         assert phone(SERVICE).status == 0
-    assert processes.wait_until(lambda: len(phone.keepers()) == 1, 10)
-    time.sleep(0.5)
-    assert phone.keepers() == [keeper]
+    assert processes.wait_until(lambda: "serve" not in phone("ps -o args").out.split(), 10)
+    assert processes.wait_until(lambda: phone.keepers() == [keeper], 5)
     assert phone("/data/adb/ksu/bin/nspawn list").status == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,9 @@ def serve(arguments: argparse.Namespace) -> int:
     )
     os.umask(0o077)
     os.chdir("/")
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        # A shell's "&" has both ignored, and each container would inherit that.
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execve(command[0], command, environment.service(os.environ, layout))  # noqa: S606  (no shell is wanted)
     except OSError as error:
