@@ -79,5 +79,7 @@ service() {
 
 log=$our_state/run/service.log
 [ -d "$our_state/run/tmp" ] || mkdir -p "$our_state/run/tmp" || exit 1
+# A full disk costs the log, not the service.
+true 2>/dev/null >>"$log" || log=/dev/null
 service </dev/null >>"$log" 2>&1 &
 exit 0

@@ -1,4 +1,4 @@
-#!/system/bin/sh
+# shellcheck shell=sh
 # What customize.sh, service.sh, action.sh and uninstall.sh share; they read it with ".".
 # The caller defines `say`, which shows one line. Names begin with "our_": customize.sh is read into the shell of
 # a manager's installer, which has names of its own.
