@@ -25,6 +25,7 @@ from nspawn.layout import Layout
 from nspawn.service.access import SESSION_SECONDS, Access
 from nspawn.service.containers import Containers
 from nspawn.service.jobs import Jobs
+from nspawn.service.readings import Readings
 from nspawn.web.app import create_app
 from nspawn.web.auth import Gate, bearer_of
 from nspawn.web.connection import gated_channel
@@ -174,6 +175,7 @@ def open_services(layout: Layout) -> Services:
         access=Access(layout),
         jobs=Jobs(),
         host=lambda: _host(layout),
+        readings=lambda: Readings(layout),
         watch=client.watch,
         root=layout.root,
         session_seconds=SESSION_SECONDS,

@@ -58,6 +58,7 @@ class Services:
     access: AccessPort
     jobs: Jobs
     host: Callable[[], Described]
+    readings: Callable[[], Described]
     watch: Callable[[], Watch]
     root: str
     session_seconds: int
