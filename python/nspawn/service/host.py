@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import nspawn
 from nspawn.android import device
 from nspawn.container.client import Client
+from nspawn.container.guard import Guard
 from nspawn.errors import NspawnError
 from nspawn.service import features as found
 from nspawn.service import readings
@@ -71,15 +72,16 @@ class HostReport:
 
 def report(layout: Layout, client: Client | None = None) -> HostReport:
     """Look at the machine; nothing is changed and nothing raises."""
+    guard = Guard(layout, os.environ)
     return HostReport(
         kernel=platform.release(),
         arch=platform.machine(),
         system=_system(),
         device=device.look(os.environ),
         config=found.kernel_config() is not None,
-        namespaces=tuple(found.of_namespaces()),
+        namespaces=tuple(found.of_namespaces(guard)),
         cgroups=found.cgroups(),
-        features=(*found.of_kernel(), *found.of_programs()),
+        features=(*found.of_guard(guard), *found.of_kernel(), *found.of_programs()),
         memory=readings.memory(),
         disk=readings.disk(layout),
         uptime=readings.uptime(),

@@ -24,6 +24,7 @@ from nspawn.container.client import Client
 from nspawn.layout import Layout
 from nspawn.service.access import SESSION_SECONDS, Access
 from nspawn.service.containers import Containers
+from nspawn.service.guard import OwnGuard
 from nspawn.service.jobs import Jobs
 from nspawn.service.readings import Readings
 from nspawn.web.app import create_app
@@ -174,6 +175,7 @@ def open_services(layout: Layout) -> Services:
         containers=Containers(layout, client),
         access=Access(layout),
         jobs=Jobs(),
+        guard=OwnGuard(layout),
         host=lambda: _host(layout),
         readings=lambda: Readings(layout),
         watch=client.watch,
