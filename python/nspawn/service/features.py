@@ -16,9 +16,12 @@ from nspawn.errors import NspawnError
 from nspawn.images import builtin
 from nspawn.kernel import cgroup, config, namespaces
 from nspawn.model import features as wanted
+from nspawn.model.guard import FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from nspawn.container.guard import Guard
 
 _BUILD = "Build or flash a kernel with {}; a module cannot add it."
 _SAID = {"y": "built in", "m": "a module of the kernel"}
@@ -53,11 +56,11 @@ def kernel_config() -> Mapping[str, str] | None:
 
 
 @functools.cache
-def usable_namespaces() -> int:
-    """The flags that a process of ours may really unshare, tried in a process without threads."""
+def usable_namespaces(flags: int) -> int:
+    """Those of these flags that a process of ours may really unshare, tried in a process without threads."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from nspawn.kernel import namespaces as n;"
-        "print(n.usable(n.available()))"
+        f"print(n.usable({flags}))"
     )
     python = os.path.dirname(os.path.dirname(os.path.abspath(nspawn.__file__)))
     try:
@@ -66,18 +69,28 @@ def usable_namespaces() -> int:
         )
         return int(result.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return namespaces.available()
+        return flags
 
 
-def of_namespaces() -> list[Feature]:
+def of_namespaces(guard: Guard) -> list[Feature]:
     """Each kind of namespace."""
-    available, usable = namespaces.available(), usable_namespaces()
+    available = namespaces.available()
+    # What is forbidden or was never tried on this kernel is not tried here, without a note.
+    untried = namespaces.flags_of([name for name in FEATURES if not guard.is_proven(name)])
+    untried |= namespaces.flags_of(guard.never)
+    usable = usable_namespaces(available & ~untried) | available & untried
     found = []
     for name, flag, option in namespaces.NAMESPACES:
         names = f"CONFIG_{option}"
         required = name in wanted.REQUIRED
+        if name in guard.never:
+            why, hint = "you chose never to use it", f"Use it again: `nspawn guard allow {name}`"
+            cost = wanted.NAMESPACES[name][0]
+            found.append(Feature(name=name, have=False, why=why, config=names, cost=cost, hint=hint))
+            continue
         if usable & flag:
-            found.append(Feature(name=name, have=True, how="tried", config=names, required=required))
+            how = "not tried on this kernel yet" if untried & flag else "tried"
+            found.append(Feature(name=name, have=True, how=how, config=names, required=required))
             continue
         if available & flag:
             why = "the kernel has it, but refuses it to us"
@@ -89,6 +102,18 @@ def of_namespaces() -> list[Feature]:
             Feature(name=name, have=False, why=why, config=names, cost=cost, hint=hint, required=required)
         )
     return found
+
+
+def of_guard(guard: Guard) -> list[Feature]:
+    """Whether the crash guard lets containers start; nothing where there is none."""
+    if not guard.active:
+        return []
+    try:
+        guard.check()
+    except NspawnError as error:
+        cost = "No container is started."
+        return [Feature(name="crash guard", have=False, why=error.why, cost=cost, hint=error.hint)]
+    return [Feature(name="crash guard", have=True, how="nothing happened")]
 
 
 def of_kernel() -> list[Feature]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import nspawn
 from nspawn.android import device
 from nspawn.container.client import Client
+from nspawn.container.guard import Guard
 from nspawn.errors import NspawnError
 from nspawn.service import features as found
+from nspawn.service import readings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,50 +72,23 @@ class HostReport:
 
 def report(layout: Layout, client: Client | None = None) -> HostReport:
     """Look at the machine; nothing is changed and nothing raises."""
+    guard = Guard(layout, os.environ)
     return HostReport(
         kernel=platform.release(),
         arch=platform.machine(),
         system=_system(),
         device=device.look(os.environ),
         config=found.kernel_config() is not None,
-        namespaces=tuple(found.of_namespaces()),
+        namespaces=tuple(found.of_namespaces(guard)),
         cgroups=found.cgroups(),
-        features=(*found.of_kernel(), *found.of_programs()),
-        memory=_memory(),
-        disk=_disk(layout),
-        uptime=_uptime(),
-        load=tuple(round(value, 2) for value in os.getloadavg()),
+        features=(*found.of_guard(guard), *found.of_kernel(), *found.of_programs()),
+        memory=readings.memory(),
+        disk=readings.disk(layout),
+        uptime=readings.uptime(),
+        load=readings.load(),
         versions={"nspawn": nspawn.__version__, "python": platform.python_version()},
         spawner=_spawner(Client(layout) if client is None else client),
     )
-
-
-def _memory() -> dict[str, int]:
-    fields = dict(re.findall(r"^(\w+):\s+(\d+) kB$", _text("/proc/meminfo"), re.MULTILINE))
-    return {
-        "total": int(fields.get("MemTotal", 0)) * 1024,
-        "available": int(fields.get("MemAvailable", 0)) * 1024,
-        "swap_total": int(fields.get("SwapTotal", 0)) * 1024,
-        "swap_free": int(fields.get("SwapFree", 0)) * 1024,
-    }
-
-
-def _disk(layout: Layout) -> dict[str, int]:
-    path = layout.root
-    while True:
-        try:
-            disk = os.statvfs(path)
-        except OSError:
-            if path in ("", "/"):
-                return {"total": 0, "available": 0}
-            path = os.path.dirname(path)
-        else:
-            return {"total": disk.f_blocks * disk.f_frsize, "available": disk.f_bavail * disk.f_frsize}
-
-
-def _uptime() -> float:
-    text = _text("/proc/uptime").split()
-    return float(text[0]) if text else 0.0
 
 
 def _system() -> str:
