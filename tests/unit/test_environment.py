@@ -64,13 +64,13 @@ def test_what_service_sh_set_stays() -> None:
 
 
 def test_the_modules_own_files_are_used(tmp_path: Path) -> None:
-    libraries = tmp_path / "python/lib/python3.13/site-packages"
-    for name in ("tzdata/zoneinfo/UTC", "certifi/cacert.pem"):
-        (libraries / name).parent.mkdir(parents=True)
-        (libraries / name).write_text("")
+    authorities = "python/lib/python3.13/site-packages/certifi/cacert.pem"
+    for name in ("share/zoneinfo/UTC", authorities):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("")
     found = service(PHONE, LAYOUT, home=str(tmp_path), version=(3, 13), read=dict)
-    assert found["TZDIR"] == f"{libraries}/tzdata/zoneinfo"
-    assert found["SSL_CERT_FILE"] == f"{libraries}/certifi/cacert.pem"
+    assert found["TZDIR"] == f"{tmp_path}/share/zoneinfo"
+    assert found["SSL_CERT_FILE"] == f"{tmp_path}/{authorities}"
     assert "TZ" not in found
 
 

@@ -54,8 +54,11 @@ def service(
     found = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": layout.root, "TMPDIR": f"{layout.run}/tmp"}
     if home.startswith(_MODULES):
         found["NSPAWN_MODULE"] = home
-    for variable, inside in (("TZDIR", "tzdata/zoneinfo"), ("SSL_CERT_FILE", "certifi/cacert.pem")):
-        path = next((f"{place}/{inside}" for place in candidates(home, version)), "")
+    libraries = next(iter(candidates(home, version)), "")
+    for variable, path in (
+        ("TZDIR", f"{home}/share/zoneinfo"),
+        ("SSL_CERT_FILE", f"{libraries}/certifi/cacert.pem"),
+    ):
         if variable not in chosen and os.path.exists(path):
             found[variable] = path
     if "TZ" not in chosen:
