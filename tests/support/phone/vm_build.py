@@ -1,0 +1,86 @@
+"""Puts a virtual phone together: a kernel, its initramfs, and the images of its disks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support import poor_kernel
+from tests.support.phone import tree
+from tests.support.phone.vm import Hardware
+from tests.support.phone.vm_filter import launcher
+from tests.support.phone.vm_image import Entry, file, folder, make_ext4, size_of, write_initramfs
+from tests.support.phone.vm_kernel import MACHINE, Kernel, kernel
+
+SCRIPTS = Path(__file__).with_name("vm")
+
+#: Linux 4.19 and earlier end before system call 424.
+LINUX_4_19 = 424
+
+
+def assemble(
+    place: Path,
+    version: str,
+    *,
+    files: Sequence[Path] = (),
+    without_modules: Sequence[str] = (),
+    without_namespaces: Sequence[str] = (),
+    older_than: int = 0,
+    policy: Path | None = None,
+    userdata: int = 1536,
+    arguments: Sequence[str] = (),
+) -> Hardware:
+    """Make a phone's disks in a folder.
+
+    version: of the kernel, "5.10" or "6.1". files: what its third disk holds, which stands for a download.
+    without_modules, without_namespaces, older_than: what its kernel lacks. policy: SELinux's, enforced.
+    userdata: megabytes of /data.
+    """
+    root = tree.build("arm64")
+    chosen = kernel(version)
+    filtered = without_namespaces or older_than
+    code = (
+        poor_kernel.program(older_than=older_than, without=without_namespaces, machine="aarch64")
+        if filtered
+        else b""
+    )
+    write_initramfs(
+        place / "initramfs",
+        _initramfs(chosen, root, without_modules, launcher(code) if code else b"", policy),
+    )
+    make_ext4(place / "system.img", size_of(root), root, journal=False)
+    make_ext4(place / "userdata.img", userdata)
+    media = place / "media"
+    media.mkdir()
+    for path in files:
+        shutil.copy2(path, media)
+    make_ext4(place / "media.img", size_of(media), media, journal=False)
+    shutil.rmtree(media)
+    security = ("security=selinux", "selinux=1") if policy else ("selinux=0",)
+    return Hardware(
+        kernel=chosen.image,
+        initramfs=place / "initramfs",
+        system=place / "system.img",
+        userdata=place / "userdata.img",
+        media=place / "media.img",
+        arguments=(*security, *arguments),
+    )
+
+
+def _initramfs(
+    chosen: Kernel, root: Path, without: Sequence[str], filter_program: bytes, policy: Path | None
+) -> list[Entry]:
+    order = [*chosen.load_order(MACHINE), *chosen.phone_order(without)]
+    order = list(dict.fromkeys(order))
+    return [
+        *(folder(name) for name in ("bin", "dev", "modules", "newroot", "proc", "sys")),
+        file("bin/busybox", (root / "system/fake/busybox").read_bytes(), 0o755),
+        file("init", (SCRIPTS / "init.sh").read_bytes(), 0o755),
+        file("start", (SCRIPTS / "start.sh").read_bytes(), 0o755),
+        file("agent", (SCRIPTS / "agent.sh").read_bytes(), 0o755),
+        file("filter", filter_program, 0o755),
+        file("order", "".join(f"{name}\n" for name in order).encode()),
+        *(file(f"modules/{name}.ko", chosen.module(name).read_bytes()) for name in order),
+        *([file("policy", policy.read_bytes())] if policy else []),
+    ]
