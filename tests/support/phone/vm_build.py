@@ -15,6 +15,9 @@ from tests.support.phone.vm_kernel import MACHINE, Kernel, kernel
 
 SCRIPTS = Path(__file__).with_name("vm")
 
+#: What qemu's user network gives to its one machine.
+NETWORK = ("fake.address=10.0.2.15/24", "fake.gateway=10.0.2.2", "fake.dns=10.0.2.3")
+
 #: Linux 4.19 and earlier end before system call 424.
 LINUX_4_19 = 424
 
@@ -22,6 +25,7 @@ LINUX_4_19 = 424
 def assemble(
     place: Path,
     version: str,
+    manager: str,
     *,
     files: Sequence[Path] = (),
     without_modules: Sequence[str] = (),
@@ -33,7 +37,7 @@ def assemble(
 ) -> Hardware:
     """Make a phone's disks in a folder.
 
-    version: of the kernel, "5.10" or "6.1". files: what its third disk holds, which stands for a download.
+    version: of the kernel, "5.10" or "6.1". manager: "magisk", "ksu" or "apatch", which rooted it. files: what its third disk holds, which stands for a download.
     without_modules, without_namespaces, older_than: what its kernel lacks. policy: SELinux's, enforced.
     userdata: megabytes of /data.
     """
@@ -64,7 +68,7 @@ def assemble(
         system=place / "system.img",
         userdata=place / "userdata.img",
         media=place / "media.img",
-        arguments=(*security, *arguments),
+        arguments=(*security, f"fake.root={manager}", *NETWORK, *arguments),
     )
 
 
@@ -76,9 +80,7 @@ def _initramfs(
     return [
         *(folder(name) for name in ("bin", "dev", "modules", "newroot", "proc", "sys")),
         file("bin/busybox", (root / "system/fake/busybox").read_bytes(), 0o755),
-        file("init", (SCRIPTS / "init.sh").read_bytes(), 0o755),
-        file("start", (SCRIPTS / "start.sh").read_bytes(), 0o755),
-        file("agent", (SCRIPTS / "agent.sh").read_bytes(), 0o755),
+        *(file(name, (SCRIPTS / f"{name}.sh").read_bytes(), 0o755) for name in ("agent", "init", "relay", "start")),
         file("filter", filter_program, 0o755),
         file("order", "".join(f"{name}\n" for name in order).encode()),
         *(file(f"modules/{name}.ko", chosen.module(name).read_bytes()) for name in order),

@@ -40,11 +40,12 @@ node urandom 666 c 1 9
 node kmsg 600 c 1 11
 node tty 666 c 5 0
 node console 600 c 5 1
-node ptmx 666 c 5 2
 node fuse 666 c 10 229
 node tun 660 c 10 200
 node loop-control 600 c 10 237
-mkdir -p block/by-name socket .vm
+mkdir -p block/by-name pts socket .vm
+mount -t devpts -o nosuid,noexec,mode=600,ptmxmode=666 devpts pts
+ln -s /dev/pts/ptmx ptmx
 for block in /sys/class/block/*; do
     IFS=: read -r major minor <"$block/dev"
     node "block/${block##*/}" 600 b "$major" "$minor"
@@ -56,7 +57,7 @@ for port in /sys/class/virtio-ports/*; do
     IFS=: read -r major minor <"$port/dev"
     node .vm/shell 600 c "$major" "$minor"
 done
-cp /bin/busybox /agent /start /filter .vm/
+cp /bin/busybox /agent /relay /start /filter .vm/
 cd / || exit
 
 ip link set eth0 name wlan0
