@@ -5,9 +5,25 @@ from __future__ import annotations
 import platform
 
 from tools import places
-from tools.debian import download_deb, member_of_deb, read_pins
+from tools.deb import member_of_deb
+from tools.debian import download_deb, lock_file, read_pins
 from tools.process import BuildError, say
 from tools.stamps import digest, is_stamped, stamp, write_whole
+
+
+def busybox_of_deb(deb: bytes) -> bytes:
+    """The program, which trixie has in usr/bin and bookworm has in bin."""
+    try:
+        return member_of_deb(deb, "usr/bin/busybox")
+    except BuildError:
+        return member_of_deb(deb, "bin/busybox")
+
+
+def busybox_source(version: str, architecture: str) -> str:
+    """What is beside it, and says where it comes from."""
+    return (
+        f"Debian busybox-static {version} {architecture} (GPL-2): https://sources.debian.org/src/busybox/\n"
+    )
 
 
 def setup_builtin() -> None:
@@ -17,20 +33,13 @@ def setup_builtin() -> None:
     if architecture is None:
         say(f"no built-in rootfs for {machine}: there is one for {', '.join(places.ARCHITECTURES)}")
         return
-    lock = places.HOME / "requirements/debian.lock"
+    pins = read_pins(lock_file().read_text(), architecture, "busybox-static")
     target = places.HOME / "share/builtin" / machine / "busybox"
-    if target.exists() and is_stamped("builtin", digest(lock, target)):
+    lines = repr(pins)
+    if target.exists() and is_stamped("builtin", digest(lines, target)):
         return
-    pins = read_pins(lock.read_text(), architecture)
     say(f"fetching Debian's busybox-static for the built-in rootfs ({architecture})")
     deb, version = download_deb(pins)
-    try:
-        binary = member_of_deb(deb, "bin/busybox")
-    except BuildError:
-        binary = member_of_deb(deb, "usr/bin/busybox")
-    write_whole(target, binary, 0o755)
-    source = (
-        f"Debian busybox-static {version} {architecture} (GPL-2): https://sources.debian.org/src/busybox/\n"
-    )
-    write_whole(target.with_name("SOURCE"), source.encode())
-    stamp("builtin", digest(lock, target))
+    write_whole(target, busybox_of_deb(deb), 0o755)
+    write_whole(target.with_name("SOURCE"), busybox_source(version, architecture).encode())
+    stamp("builtin", digest(lines, target))

@@ -1,4 +1,4 @@
-"""The one tool of this repository: `python3 build.py setup | run | test | bench | lint | lock`.
+"""The one tool of this repository: `python3 build.py setup | run | test | bench | lint | zip | lock`.
 
 Every command first does `setup`: it installs what that command needs and is missing, pinned and checked by
 hash, says what it does, and takes a moment when there is nothing to do.
@@ -7,12 +7,14 @@ hash, says what it does, and takes a moment when there is nothing to do.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
 
 from tools import places
 from tools.builtin import setup_builtin
+from tools.bundle import TARGETS
 from tools.environment import compile_bytecode, setup_environment
 from tools.lint import lint
 from tools.lock import lock
@@ -22,6 +24,7 @@ from tools.process import BuildError, say
 from tools.serve import run
 from tools.stamps import only_one
 from tools.trial import bench, test
+from tools.zip import zip_
 
 
 def setup(command: str) -> None:
@@ -47,6 +50,15 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     test_parser.add_argument("--fast", action="store_true", help="leave out the tests marked slow")
     commands.add_parser("bench", help="compare with the peers; other words go to tests/bench/run.py")
     commands.add_parser("lint", help="style, types, import contract, scripts, page, spelling")
+    zip_parser = commands.add_parser("zip", help="build the zip that a phone's root manager installs")
+    zip_parser.add_argument("--arch", choices=(*TARGETS, "all"), default="all")
+    zip_parser.add_argument("--version", default="", help="three numbers (default: that of this checkout)")
+    zip_parser.add_argument(
+        "--base-url",
+        default=os.environ.get("NSPAWN_BASE_URL", ""),
+        help="where zips and update files will be published (default: $NSPAWN_BASE_URL); "
+        "without one the module looks for no updates",
+    )
     commands.add_parser("lock", help="renew every lock file")
     known, rest = parser.parse_known_args(arguments)
     if rest and known.command not in ("test", "bench"):
@@ -71,6 +83,9 @@ def main(arguments: Sequence[str]) -> int:
             return lint()
         if options.command == "bench":
             return bench(rest)
+        if options.command == "zip":
+            names = list(TARGETS) if options.arch == "all" else [options.arch]
+            return zip_(names, options.version, options.base_url)
         return test(fast=options.fast, arguments=rest)
     except PermissionError as error:
         print(f"build.py: {error}", file=sys.stderr)

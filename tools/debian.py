@@ -1,13 +1,10 @@
-"""Files of Debian's archive, pinned by version and sha256 in requirements/."""
+"""Files of Debian's archive, pinned by version and sha256 in requirements/debian.lock."""
 
 from __future__ import annotations
 
-import io
-import lzma
 import os
 import shutil
 import subprocess
-import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -18,7 +15,11 @@ from tools import places
 from tools.process import BuildError, say
 from tools.stamps import digest_of, write_whole
 
-ARCHIVE = "http://deb.debian.org/debian"
+#: Where places in the archive are, by how they begin: security updates have a server folder of their own.
+ARCHIVES = {
+    "pool/updates/": "http://deb.debian.org/debian-security",
+    "": "http://deb.debian.org/debian",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,27 @@ class Pin:
     sha256: str
     place: str
 
+    @property
+    def file(self) -> str:
+        """The name of the package file."""
+        return Path(self.place).name
 
-def read_pins(text: str, architecture: str) -> list[Pin]:
-    """The lines of debian.lock for one architecture. Raises BuildError when a line is wrong."""
+    @property
+    def url(self) -> str:
+        base = next(url for start, url in ARCHIVES.items() if self.place.startswith(start))
+        return f"{base}/{self.place}"
+
+
+def lock_file() -> Path:
+    """The one lock of everything that comes from Debian's archive."""
+    return places.HOME / "requirements/debian.lock"
+
+
+def read_pins(text: str, architecture: str, package: str = "") -> list[Pin]:
+    """The lines of debian.lock for one architecture, and for one package when it is named.
+
+    Raises BuildError when a line is wrong.
+    """
     pins = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split("#")[0].split()
@@ -44,34 +63,26 @@ def read_pins(text: str, architecture: str) -> list[Pin]:
                 f"requirements/debian.lock:{number} is not: package version architecture sha256 place"
             )
         pin = Pin(package=words[0], version=words[1], architecture=words[2], sha256=words[3], place=words[4])
-        if pin.architecture == architecture:
+        if pin.architecture in (architecture, "all") and package in ("", pin.package):
             pins.append(pin)
     return pins
 
 
-def member_of_deb(deb: bytes, name: str) -> bytes:
-    """A file of a .deb (an ar archive that holds data.tar.xz; man 5 deb). Raises BuildError without it."""
-    if deb[:8] != b"!<arch>\n":
-        raise BuildError("this is no Debian package")
-    position = 8
-    while position + 60 <= len(deb):
-        header = deb[position : position + 60]
-        size = int(header[48:58])
-        content = deb[position + 60 : position + 60 + size]
-        if header[:16].rstrip(b" /") == b"data.tar.xz":
-            with tarfile.open(fileobj=io.BytesIO(lzma.decompress(content))) as archive:
-                for member in archive:
-                    file = archive.extractfile(member) if member.name.removeprefix("./") == name else None
-                    if file:
-                        return file.read()
-        position += 60 + size + size % 2
-    raise BuildError(f"this Debian package has no {name}")
+def only_pin(text: str, architecture: str, package: str) -> Pin:
+    """The pin that a reproducible build must use: the first. Raises BuildError when there is none."""
+    pins = read_pins(text, architecture, package)
+    if not pins:
+        raise BuildError(
+            f"requirements/debian.lock has no {package} for {architecture}",
+            "Run `build.py lock`, then commit the locks.",
+        )
+    return pins[0]
 
 
 def fetch(url: str) -> bytes | None:
     """What is at a URL, or None when it is not there. Raises BuildError when the network does not answer."""
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 (ARCHIVE is http)
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 (ARCHIVES are http)
             data: bytes = answer.read()
             return data
     except urllib.error.HTTPError as error:
@@ -96,19 +107,57 @@ def apt_download(package: str) -> bytes | None:
     return files[0].read_bytes() if files else None
 
 
+def cached_deb(pin: Pin) -> bytes | None:
+    """The package file from our cache, when it is the pinned one."""
+    cached = places.CACHE / "debs" / pin.file
+    if not cached.exists():
+        return None
+    data = cached.read_bytes()
+    if digest_of(data) == pin.sha256:
+        return data
+    say(f"{cached.relative_to(places.CACHE.parent)} was altered: fetching it anew")
+    return None
+
+
+def keep_deb(pin: Pin, data: bytes) -> bytes:
+    """Cache what was fetched for a pin. Raises BuildError when it is something else."""
+    if digest_of(data) != pin.sha256:
+        raise BuildError(
+            f"{pin.place} has another sha256 than requirements/debian.lock says",
+            f"Expected {pin.sha256}, got {digest_of(data)} ({len(data)} bytes).",
+        )
+    write_whole(places.CACHE / "debs" / pin.file, data)
+    return data
+
+
+def download_pinned(pin: Pin) -> bytes:
+    """Exactly this package file, or BuildError: what is built from it must be the same everywhere."""
+    data = cached_deb(pin)
+    if data is not None:
+        return data
+    say(f"fetching Debian's {pin.file}")
+    data = fetch(pin.url)
+    if data is None:
+        raise BuildError(
+            f"Debian no longer has {pin.place}",
+            "Run `build.py lock` to pin what it has now; commit the lock.",
+        )
+    return keep_deb(pin, data)
+
+
 def download_deb(pins: Sequence[Pin]) -> tuple[bytes, str]:
-    """A pinned package file and its version: from our cache, from this machine's apt, or from the archive."""
+    """A pinned package file and its version: from our cache, from this machine's apt, or from the archive.
+
+    For a checkout, which shall work when Debian has moved on: any of the pins will do, then apt's own.
+    """
     for pin in pins:
-        cached = places.CACHE / "debs" / Path(pin.place).name
-        if cached.exists() and digest_of(cached.read_bytes()) == pin.sha256:
-            return cached.read_bytes(), pin.version
-    for pin in pins:
-        data = apt_download(f"{pin.package}={pin.version}") or fetch(f"{ARCHIVE}/{pin.place}")
+        data = cached_deb(pin)
         if data is not None:
-            if digest_of(data) != pin.sha256:
-                raise BuildError(f"{pin.place} has another sha256 than requirements/debian.lock says")
-            write_whole(places.CACHE / "debs" / Path(pin.place).name, data)
             return data, pin.version
+    for pin in pins:
+        data = apt_download(f"{pin.package}={pin.version}") or fetch(pin.url)
+        if data is not None:
+            return keep_deb(pin, data), pin.version
         say(f"Debian no longer has {pin.package} {pin.version}")
     data = apt_download(pins[0].package)
     if data is None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import commands, debian, lint, packages, places, process, serve, stamps
+from tools import commands, deb, debian, lint, packages, places, process, serve, stamps
 
 SHA = "a" * 64
 
@@ -31,22 +31,22 @@ def pack_deb(files: dict[str, bytes]) -> bytes:
         "control.tar.xz": b"odd",
         "data.tar.xz": lzma.compress(data.getvalue()),
     }
-    deb = b"!<arch>\n"
+    package = b"!<arch>\n"
     for name, content in parts.items():
-        deb += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode() + content
-        deb += b"\n" * (len(content) % 2)
-    return deb
+        package += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode() + content
+        package += b"\n" * (len(content) % 2)
+    return package
 
 
 def test_a_file_of_a_deb() -> None:
-    deb = pack_deb({"bin/other": b"no", "bin/busybox": b"yes"})
-    assert debian.member_of_deb(deb, "bin/busybox") == b"yes"
+    package = pack_deb({"bin/other": b"no", "bin/busybox": b"yes"})
+    assert deb.member_of_deb(package, "bin/busybox") == b"yes"
 
 
-@pytest.mark.parametrize("deb", [b"", b"<html>", pack_deb({"bin/other": b""}), b"!<arch>\n"])
-def test_a_deb_without_the_file(deb: bytes) -> None:
+@pytest.mark.parametrize("package", [b"", b"<html>", pack_deb({"bin/other": b""}), b"!<arch>\n"])
+def test_a_deb_without_the_file(package: bytes) -> None:
     with pytest.raises(process.BuildError):
-        debian.member_of_deb(deb, "bin/busybox")
+        deb.member_of_deb(package, "bin/busybox")
 
 
 def test_pins_of_one_architecture_in_order() -> None:
@@ -86,7 +86,7 @@ def test_a_download_with_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_a_version_that_vanished_gives_way_to_the_next(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    archive = {f"{debian.ARCHIVE}/pool/old.deb": b"old"}
+    archive = {f"{debian.ARCHIVES['']}/pool/old.deb": b"old"}
     monkeypatch.setattr(places, "CACHE", tmp_path)
     monkeypatch.setattr(debian, "apt_download", lambda _package: None)
     monkeypatch.setattr(debian, "fetch", archive.get)

@@ -135,7 +135,8 @@ def test_a_wrapper_becomes_its_python(tmp_path: Path, shell: str, name: str, pyt
     environment = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": "/absent"}
     words = [*shell.split(), str(tmp_path / "a b/system/bin" / name), "two words", ""]
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
-    expected = [str(stand_in), "-I", "-S", str(entry), "two words", ""]
+    options = ["-I", "-S"] if ".venv" in python else ["-I", "-S", "-B"]
+    expected = [str(stand_in), *options, str(entry), "two words", ""]
     assert done.stdout.splitlines() == [*expected, "LD_PRELOAD=unset", "LD_LIBRARY_PATH=unset"]
 
 

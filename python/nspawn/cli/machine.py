@@ -24,9 +24,11 @@ def boot(arguments: argparse.Namespace) -> int:
             sys.stderr.write(f"{outcome.error.render()}\n")
             sys.stderr.flush()
         else:
-            base.say(f"{outcome.name}: {outcome.result}")
+            base.say(f"{outcome.name}: {outcome.waits or outcome.result}")
 
-    outcomes = booting.boot(base.layout(), tell)
+    outcomes = booting.boot(base.layout(), tell, again=arguments.again)
+    if arguments.wait:
+        outcomes += booting.wait(base.layout(), tell)
     if arguments.json:
         base.say_json([each.as_dict() for each in outcomes])
     return 1 if any(each.error for each in outcomes) else 0
@@ -92,7 +94,9 @@ def serve(arguments: argparse.Namespace) -> int:
     else:
         port = page.port(layout) if arguments.port is None else page.parse_port(arguments.port, "--port")
     Store(layout).prepare()
-    command = daemon.command(layout, page.addresses(port), strict=arguments.port is not None)
+    command = daemon.command(
+        layout, page.addresses(port), strict=arguments.port is not None, boot=arguments.boot
+    )
     os.umask(0o077)
     os.chdir("/")
     try:

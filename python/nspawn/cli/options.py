@@ -71,6 +71,8 @@ def build(commands: dict[str, Command]) -> Parser:
     add("rm")
     boot = add("boot", named=False)
     boot.add_argument("--json", action="store_true", help="for programs")
+    boot.add_argument("--wait", action="store_true", help="stay until nothing waits any more")
+    boot.add_argument("--again", action="store_true", help="also what was stopped since the machine started")
     doctor = add("doctor", named=False)
     doctor.add_argument("--json", action="store_true", help="for programs")
     login = add("login", named=False)
@@ -81,6 +83,9 @@ def build(commands: dict[str, Command]) -> Parser:
     serve = add("serve", named=False)
     serve.add_argument(
         "--port", type=int, metavar="N", help="of the page (default: page.port of config.toml, 8080)"
+    )
+    serve.add_argument(
+        "--boot", action="store_true", help="the machine has just started: start what is marked autostart"
     )
     serve.add_argument("--no-page", action="store_true", help="only the spawner")
     return parser

@@ -27,12 +27,13 @@ _COLLECT_EVERY = 64  # starts: what they leave in cycles is about 250 bytes each
 class Pool:
     """prefix: of the names of this layout's cgroups, for others may make theirs in the same place."""
 
-    __slots__ = ("_count", "_mounts", "_mounts_poll", "_preparing", "_spare", "_spawner", "prefix")
+    __slots__ = ("_count", "_mounts", "_mounts_poll", "_open", "_preparing", "_spare", "_spawner", "prefix")
 
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
         self._spare: Cell | None = None
         self._count = 0
+        self._open = False
         self._preparing: Timer | None = None
         self.prefix = f"{binascii.crc32(os.fsencode(spawner.layout.root)):08x}."
         self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
@@ -40,8 +41,12 @@ class Pool:
         self._mounts_poll.register(self._mounts, select.POLLPRI)
 
     def open(self) -> None:
-        """Begin to keep a cell ready."""
-        self._spawner.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
+        """Begin to keep a cell ready, unless the crash guard says no."""
+        if self._spawner.probation.guard.blocked:
+            return
+        if not self._open:
+            self._open = True
+            self._spawner.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
         self._prepare_soon()
 
     def take(self, network: str) -> Cell:
@@ -49,6 +54,7 @@ class Pool:
 
         The taker sets in the spawner's `children` what happens at its end.
         """
+        self._spawner.probation.admit()
         self._prepare_soon()
         if self._mounts_poll.poll(0):
             self.drop()
@@ -91,6 +97,7 @@ class Pool:
         if self._count % _COLLECT_EVERY == 0:
             gc.collect()
         try:
+            self._spawner.probation.admit()
             cell = self._make("host")
         except (OSError, NspawnError) as error:
             self._spawner.log(f"no cell could be prepared: {error}")
