@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support import poor_kernel
+from tests.support.command import check
 from tests.support.phone import tree
 from tests.support.phone.vm import Hardware
 from tests.support.phone.vm_filter import launcher
@@ -17,6 +18,9 @@ SCRIPTS = Path(__file__).with_name("vm")
 
 #: What qemu's user network gives to its one machine.
 NETWORK = ("fake.address=10.0.2.15/24", "fake.gateway=10.0.2.2", "fake.dns=10.0.2.3")
+
+#: Of the policy's binary form: what both kernels read (Linux 4.13 and later).
+POLICY_VERSION = "31"
 
 #: Linux 4.19 and earlier end before system call 424.
 LINUX_4_19 = 424
@@ -31,28 +35,28 @@ def assemble(
     without_modules: Sequence[str] = (),
     without_namespaces: Sequence[str] = (),
     older_than: int = 0,
-    policy: Path | None = None,
+    selinux: bool = False,
     userdata: int = 1536,
     arguments: Sequence[str] = (),
 ) -> Hardware:
     """Make a phone's disks in a folder.
 
-    version: of the kernel, "5.10" or "6.1". manager: "magisk", "ksu" or "apatch", which rooted it. files: what its third disk holds, which stands for a download.
-    without_modules, without_namespaces, older_than: what its kernel lacks. policy: SELinux's, enforced.
-    userdata: megabytes of /data.
+    version: of the kernel, "5.10" or "6.1". manager: "magisk", "ksu" or "apatch", which rooted it.
+    files: what its third disk holds, which stands for a download.
+    without_modules, without_namespaces, older_than: what its kernel lacks.
+    selinux: whether it is enforced, with vm/policy.cil. userdata: megabytes of /data.
     """
     root = tree.build("arm64")
     chosen = kernel(version)
-    filtered = without_namespaces or older_than
-    code = (
-        poor_kernel.program(older_than=older_than, without=without_namespaces, machine="aarch64")
-        if filtered
-        else b""
-    )
-    write_initramfs(
-        place / "initramfs",
-        _initramfs(chosen, root, without_modules, launcher(code) if code else b"", policy),
-    )
+    entries = _initramfs(chosen, root, without_modules)
+    if without_namespaces or older_than:
+        code = poor_kernel.program(older_than=older_than, without=without_namespaces, machine="aarch64")
+        entries.append(file("filter", launcher(code), 0o755))
+    if selinux:
+        policy = place / "policy"
+        check(["secilc", "-c", POLICY_VERSION, "-f", "/dev/null", "-o", policy, SCRIPTS / "policy.cil"])
+        entries.append(file("policy", policy.read_bytes()))
+    write_initramfs(place / "initramfs", entries)
     make_ext4(place / "system.img", size_of(root), root, journal=False)
     make_ext4(place / "userdata.img", userdata)
     media = place / "media"
@@ -61,7 +65,7 @@ def assemble(
         shutil.copy2(path, media)
     make_ext4(place / "media.img", size_of(media), media, journal=False)
     shutil.rmtree(media)
-    security = ("security=selinux", "selinux=1") if policy else ("selinux=0",)
+    security = ("security=selinux", "selinux=1") if selinux else ("selinux=0",)
     return Hardware(
         kernel=chosen.image,
         initramfs=place / "initramfs",
@@ -72,17 +76,13 @@ def assemble(
     )
 
 
-def _initramfs(
-    chosen: Kernel, root: Path, without: Sequence[str], filter_program: bytes, policy: Path | None
-) -> list[Entry]:
-    order = [*chosen.load_order(MACHINE), *chosen.phone_order(without)]
-    order = list(dict.fromkeys(order))
+def _initramfs(chosen: Kernel, root: Path, without: Sequence[str]) -> list[Entry]:
+    order = list(dict.fromkeys((*chosen.load_order(MACHINE), *chosen.phone_order(without))))
+    scripts = ("agent", "init", "relay", "start")
     return [
         *(folder(name) for name in ("bin", "dev", "modules", "newroot", "proc", "sys")),
         file("bin/busybox", (root / "system/fake/busybox").read_bytes(), 0o755),
-        *(file(name, (SCRIPTS / f"{name}.sh").read_bytes(), 0o755) for name in ("agent", "init", "relay", "start")),
-        file("filter", filter_program, 0o755),
+        *(file(name, (SCRIPTS / f"{name}.sh").read_bytes(), 0o755) for name in scripts),
         file("order", "".join(f"{name}\n" for name in order).encode()),
         *(file(f"modules/{name}.ko", chosen.module(name).read_bytes()) for name in order),
-        *([file("policy", policy.read_bytes())] if policy else []),
     ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
-import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tests.support.phone.vm import Answer, Phone
+from tests.support.phone.vm import Answer, Phone, PowerLoss
+from tools.bundle import TARGETS
+from tools.stamps import only_one
+from tools.zip import current_version, make_zip
 
 MODULE = "/data/adb/modules/nspawn"
 STATE = "/data/adb/nspawn"
@@ -17,7 +19,17 @@ STATE = "/data/adb/nspawn"
 MEDIA = "/mnt/media"
 
 #: Emulated, Python needs seconds to start.
-SLOW = 90.0
+SLOW = 120.0
+
+#: What a container of the tests runs: it tells in which boot it was started last.
+WITNESS = "/bin/sh -c 'cat /proc/sys/kernel/random/boot_id >/started; exec sleep 100000'"
+
+
+def release(version: str = "") -> Path:
+    """The zip of this checkout for arm64, built when it is not there."""
+    with only_one():
+        place, _fresh = make_zip(TARGETS["arm64"], version or current_version(), "")
+    return place
 
 
 @dataclass(kw_only=True)
@@ -26,9 +38,9 @@ class Module:
 
     phone: Phone
 
-    def booted(self, seconds: float = 150) -> None:
+    def booted(self) -> None:
         """Until Android is up."""
-        self.phone.wait('[ "$(getprop sys.boot_completed)" = 1 ]', seconds)
+        self.phone.wait('[ "$(getprop sys.boot_completed)" = 1 ]', SLOW)
 
     def reboot(self) -> None:
         self.phone.reboot()
@@ -41,13 +53,13 @@ class Module:
         )
         return self.phone.check(f"/system/fake/flash {MEDIA}/{name}", SLOW)
 
-    def command(self, *words: str, seconds: float = SLOW) -> Answer:
+    def command(self, *words: str) -> Answer:
         """`nspawn WORDS` in a root shell."""
-        folders = f"{MODULE}/system/bin:{MODULE}/bin"
-        return self.phone.sh(f"PATH=$PATH:{folders}; nspawn {shlex.join(words)}", seconds)
+        return self.phone.sh(f"PATH=$PATH:{MODULE}/bin; nspawn {shlex.join(words)}", SLOW)
 
-    def must(self, *words: str, seconds: float = SLOW) -> str:
-        answer = self.command(*words, seconds=seconds)
+    def must(self, *words: str) -> str:
+        """The same, and it must succeed: its output."""
+        answer = self.command(*words)
         assert answer.status == 0, answer
         return answer.out
 
@@ -55,38 +67,31 @@ class Module:
         """By name, as `nspawn list --json` tells."""
         return {one["name"]: one for one in json.loads(self.must("list", "--json"))}
 
-    def token(self) -> str:
-        return self.must("token").strip()
-
-    def api(self, path: str) -> Any:
+    def api(self, path: str, token: str) -> Any:
         """GET /api/v1/PATH, once the page answers."""
-        status, body = self.phone.get(f"/api/v1/{path}", 90, {"Authorization": f"Bearer {self.token()}"})
+        status, body = self.phone.get(f"/api/v1/{path}", SLOW, {"Authorization": f"Bearer {token}"})
         assert status == 200, body
         return json.loads(body)
 
-    def wait_file(self, path: str, seconds: float = 120) -> None:
-        self.phone.wait(f"[ -e {shlex.quote(path)} ]", seconds)
+    def wait_started(self, name: str) -> None:
+        """Until the witness in a container tells that this boot has started it."""
+        witness = f"{STATE}/containers/{name}/rootfs/started"
+        try:
+            self.phone.wait(f'[ "$(cat {witness})" = "$(cat /proc/sys/kernel/random/boot_id)" ] 2>&-', 60)
+        except AssertionError as error:
+            raise PowerLoss(f"{name} was not started\n{self.diagnosis()}") from error
+
+    def checksums(self, name: str) -> str:
+        """Of every file of a container that its witness does not write."""
+        return self.phone.check(
+            f"cd {STATE}/containers/{name} && find . -type f ! -name started ! -name state"
+            " ! -name 'console.log*' -print0 | sort -z | xargs -0 sha256sum"
+        )
 
     def diagnosis(self) -> str:
         """What helps to understand a failure."""
         script = (
-            f"cat /dev/fake.log; ls -la {MODULE} {STATE} {STATE}/containers {STATE}/run; cat {STATE}/run/*.log;"
-            " dmesg | tail -20; ps -A -o pid,args | grep -v '\\['"
+            f"cat /dev/fake.log; ls -la {MODULE} {STATE} {STATE}/containers; cat {STATE}/run/*.log;"
+            " dmesg | tail -20; ps -A -o pid,args"
         )
-        with contextlib.suppress(AssertionError):
-            return self.phone.sh(script, 30).out
-        return self.phone.last_words()
-
-
-class Clock:
-    """Seconds since the power came on, for the figures that are printed."""
-
-    def __init__(self, phone: Phone) -> None:
-        self._phone = phone
-        self.marks: dict[str, float] = {}
-
-    def mark(self, name: str) -> None:
-        self.marks[name] = time.monotonic() - self._phone.powered_at
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.marks.items())
+        return self.phone.sh(script, 30).out

@@ -57,15 +57,18 @@ for port in /sys/class/virtio-ports/*; do
     IFS=: read -r major minor <"$port/dev"
     node .vm/shell 600 c "$major" "$minor"
 done
-cp /bin/busybox /agent /relay /start /filter .vm/
+cp /bin/busybox /agent /relay /start .vm/
 cd / || exit
 
 ip link set eth0 name wlan0
+# The filter, when there is one, is for every process of the phone.
+filter=
+if [ -e /filter ]; then
+    cp /filter /newroot/dev/.vm/filter
+    filter=/dev/.vm/filter
+fi
 mount --move /proc /newroot/proc
 /bin/busybox mount --move /sys /newroot/sys
 /bin/busybox umount -l /dev
-# The filter, when there is one, is for every process of the phone.
-filter=
-[ ! -s /filter ] || filter=/dev/.vm/filter
 # shellcheck disable=SC2086
 exec /bin/busybox switch_root /newroot $filter /dev/.vm/start </newroot/dev/null
