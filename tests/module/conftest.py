@@ -31,3 +31,11 @@ def manager(request: pytest.FixtureRequest) -> str:
     """Each root manager in turn."""
     name: str = request.param
     return name
+
+
+@pytest.fixture
+def in_order(request: pytest.FixtureRequest) -> None:
+    """For tests of a module that tell one story: when one failed, those after it are left out."""
+    before = vars(request.module).setdefault("failures_before", request.session.testsfailed)
+    if request.session.testsfailed > before:
+        pytest.skip("a test before it failed")
