@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import urllib.error
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from tests.support.bootable import Bootable
 from tests.support.daemon import free_port
 from tests.support.processes import wait_until
+from tests.support.program import POOR_KERNEL
 
 SLEEP = "sleep 100000"
 QUIET_STRACE = ("strace", "-f", "-qqq", "-o", "/dev/null")
@@ -272,6 +273,20 @@ def test_a_run_without_a_spawner_is_guarded_too(phone: Bootable, busybox: Path) 
     result = phone(busybox, "readlink", "/proc/self/ns/uts")
     assert result.out.strip() == os.readlink("/proc/self/ns/uts")
     assert b"note=" not in _guard_file(phone)
+
+
+def test_what_is_refused_is_left_out_and_not_taken_for_proven(phone: Bootable, busybox: Path) -> None:
+    """A `su` shell's seccomp filter says nothing about what service.sh may do."""
+    filtered = [sys.executable, str(POOR_KERNEL), "--without", "pid,ipc", "--"]
+    for _ in range(2):
+        assert phone(busybox, "true", prefix=filtered).status == 0
+        assert b"\tuts" in _guard_file(phone)
+        assert b"\tpid" not in _guard_file(phone)
+        assert b"note=" not in _guard_file(phone)
+    phone.ok("guard")
+    inside = phone(busybox, "readlink", "/proc/self/ns/ipc").out.strip()
+    assert inside != os.readlink("/proc/self/ns/ipc")
+    assert b"\tpid" in _guard_file(phone)
 
 
 def test_without_the_guard_there_is_none(phone: Bootable, busybox: Path) -> None:
