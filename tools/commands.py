@@ -7,7 +7,6 @@ hash, says what it does, and takes a moment when there is nothing to do.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -55,8 +54,8 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     zip_parser.add_argument("--version", default="", help="three numbers (default: that of this checkout)")
     zip_parser.add_argument(
         "--base-url",
-        default=os.environ.get("NSPAWN_BASE_URL", ""),
-        help="where zips and update files will be published (default: $NSPAWN_BASE_URL); "
+        default="",
+        help="where zips and update files will be published (default: in pyproject.toml); "
         "without one the module looks for no updates",
     )
     commands.add_parser("lock", help="renew every lock file")

@@ -20,7 +20,7 @@ from tools.wheels import PLATFORM, pip_download, requirements_of
 PIP_TOOLS = "pip-tools==7.6.2"
 #: By Debian release: packages whose files are pinned, for every architecture. The order is debian.lock's.
 DEBIAN = {
-    "trixie": ("busybox-static", "qemu-user", *BUNDLED),
+    "trixie": ("qemu-user", *BUNDLED),
     "bookworm": ("busybox-static",),
 }
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def current_version() -> str:
     if not found:
         raise BuildError("python/nspawn/__init__.py has no __version__")
     return found[1]
+
+
+def configured_base_url() -> str:
+    """Where zips and update files are published, as pyproject.toml says; "" for nowhere."""
+    settings = tomllib.loads((places.HOME / "pyproject.toml").read_text())
+    return str(settings["tool"]["nspawn"]["base-url"])
 
 
 def version_code(version: str) -> int:
@@ -113,23 +120,29 @@ def check_file(name: str, path: Path) -> None:
 
 
 def zip_(names: Sequence[str], version: str, base_url: str) -> int:
-    """Build the zips of some architectures. Returns 0."""
+    """Build the zips of some architectures. base_url: "" for the configured one. Returns 0."""
     version = version or current_version()
     version_code(version)
+    base_url = (base_url or configured_base_url()).rstrip("/")
+    if base_url and not re.fullmatch(r"https://[!-~]+", base_url):
+        raise BuildError(
+            f"{base_url!r} is no address of a server", "Managers fetch updates by https:// only."
+        )
     with only_one():
         for name in names:
             started = time.monotonic()
-            path, fresh = make_zip(TARGETS[name], version, base_url.rstrip("/"))
+            path, fresh = make_zip(TARGETS[name], version, base_url)
             size, took = path.stat().st_size / 2**20, time.monotonic() - started
             what = "" if fresh else "unchanged, "
             say(f"{path.relative_to(places.HOME)}: {size:.2f} MiB ({what}{took:.1f} s)")
+            publish_update(TARGETS[name], version, base_url)
         text = changes((places.HOME / "CHANGELOG.md").read_text(), version)
         write_whole(places.HOME / "dist/changelog.md", text.encode())
     return 0
 
 
 def make_zip(target: Target, version: str, base_url: str) -> tuple[Path, bool]:
-    """One zip, and its update file. Returns its place and whether it was made now."""
+    """One zip. Returns its place and whether it was made now."""
     bundle = build_bundle(target)
     packer = build_bundle(own_target())
     work = places.CACHE / "zip" / target.name
@@ -165,5 +178,14 @@ def make_zip(target: Target, version: str, base_url: str) -> tuple[Path, bool]:
             )
         new.replace(output)
         write_whole(made, f"{state} {digest_of(output.read_bytes())}\n".encode())
-    write_whole(places.HOME / "dist" / update_file(target), update(version, target, base_url).encode())
     return output, fresh
+
+
+def publish_update(target: Target, version: str, base_url: str) -> None:
+    """Write the update file; none when no address is known, and an older one goes."""
+    path = places.HOME / "dist" / update_file(target)
+    if base_url:
+        write_whole(path, update(version, target, base_url).encode())
+    else:
+        path.unlink(missing_ok=True)
+        say(f"no {path.name}: neither --base-url nor pyproject.toml says where zips are published")

@@ -47,3 +47,11 @@ def server(new_phone: NewPhone, archive: Path) -> Server:
     found = Server(new_phone("magisk"))
     found.install(archive)
     return found
+
+
+@pytest.fixture
+def in_order(request: pytest.FixtureRequest) -> None:
+    """For tests of a module that tell one story: when one failed, those after it are left out."""
+    before = vars(request.module).setdefault("failures_before", request.session.testsfailed)
+    if request.session.testsfailed > before:
+        pytest.skip("a test before it failed")

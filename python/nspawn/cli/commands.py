@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base, create, guard, machine
+from nspawn.cli import base, create, guard, machine, uninstall
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -241,4 +241,5 @@ _COMMANDS = {
     "start": _start,
     "stop": _stop,
     "token": machine.token,
+    "uninstall": uninstall.uninstall,
 }
