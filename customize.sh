@@ -1,4 +1,4 @@
-#!/system/bin/sh
+# shellcheck shell=sh
 # The manager's installer reads this into its own shell (busybox ash), once the zip is at $ZIPFILE.
 # The installer looks for this line as it is: the files are unpacked here, because the managers' way runs three programs
 # for each of a thousand files.

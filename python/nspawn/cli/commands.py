@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base, create, machine
+from nspawn.cli import base, create, guard, machine, uninstall
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def _list(arguments: argparse.Namespace) -> int:
     for each in containers:
         if each.damaged:
             sys.stderr.write(f"{each.damaged.render()}\n")
+    guard.tell_blocked()
     return 0
 
 
@@ -225,6 +226,7 @@ _COMMANDS = {
     "create": create.create,
     "doctor": machine.doctor,
     "exec": _exec,
+    "guard": guard.guard,
     "info": _info,
     "kill": _kill,
     "list": _list,
@@ -240,4 +242,5 @@ _COMMANDS = {
     "start": _start,
     "stop": _stop,
     "token": machine.token,
+    "uninstall": uninstall.uninstall,
 }

@@ -64,6 +64,8 @@ class Spawner:
         self._mount_namespace = os.readlink("/proc/self/ns/mnt")
         self._wake = process.wake_on(_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
         self.loop.add(self._wake, self._signalled)
+        # Before the boot program reads it: this boot may be the one that makes it the safe mode.
+        self.probation.open(boot=boot)
         # Early: it takes longer to begin than we do, and its requests wait in the keeper's socket.
         self.errand = Errand(self)
         self.errand.begin(boot=boot)
@@ -75,7 +77,6 @@ class Spawner:
         self.web = WebProcess(self, list(listeners.values()))
         adoption.adopt(self, kept, notes, exits)
         self.loop.add(keeper.fileno(), self._keeper_ready)
-        self.probation.open(boot=boot)
         self.pool.open()
 
     def log(self, text: str) -> None:
@@ -268,7 +269,8 @@ class Spawner:
             raise Conflict("the spawner is ending", hint="Start it again: nspawn serve.")
         name = parse_container_name(request.text("name"))
         instance = self.instances.get(name) or Instance(self, name)
-        self.probation.starting(name, always=request.flag("noted"))
+        if instance.can_start:
+            self.probation.starting(name, always=request.flag("noted"))
         instance.start(request)
         self.instances[name] = instance
         return instance
@@ -281,13 +283,14 @@ class Spawner:
         self.errand.give_up(name)
         return instance
 
-    def guard_changed(self) -> bool:
-        """A person decided something about the crash guard; whether containers may start now, again."""
-        free = self.probation.read()
+    def guard_changed(self) -> None:
+        """A person decided something about the crash guard; containers that were kept back by it start."""
+        unblocked = self.probation.read()
         self.pool.drop()
         self.pool.open()
         self.publish(Record((("event", "guard"),)))
-        return free
+        if unblocked:
+            self.errand.run()
 
     def shutdown(self) -> None:
         """Stop every container in order and end; a second call does not wait for them."""

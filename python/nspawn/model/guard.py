@@ -91,9 +91,9 @@ class Note:
         if self.step == START:
             return f"{self.container or 'a container'} was starting"
         if self.step == NAMESPACE and self.feature:
-            return f"{self.feature} namespaces were tried for the first time on this kernel"
+            return f"{self.feature} namespaces were first tried on this kernel"
         if self.step == NAMESPACE:
-            return "all namespaces together were tried for the first time on this kernel"
+            return "all namespaces together were first tried on this kernel"
         return f"the step {self.step!r} was under way"
 
 
@@ -183,6 +183,10 @@ class Ledger:
         while len(self.proven) > _MOST_KERNELS:
             self.proven.pop(next(iter(self.proven)))
         return bool(fresh)
+
+    def unprove(self, name: str) -> bool:
+        """Nothing is known of it any more, on any kernel; False when that was so."""
+        return sum(proofs.pop(name, name) is None for proofs in self.proven.values()) > 0
 
     # Its file
 
