@@ -1,4 +1,4 @@
-"""The release zip on a poor arm64 phone: KernelSU and Linux 5.10, without PID, IPC and user namespaces and the
+"""The release zip on a poor arm64 phone: KernelSU and Linux 5.10, without PID, IPC and user namespaces and
 system calls newer than 4.19, without bridge, overlay and IPv6 NAT. The tests are one story.
 """
 

@@ -55,12 +55,8 @@ def service(
     if home.startswith(_MODULES):
         found["NSPAWN_MODULE"] = home
     libraries = next(iter(candidates(home, version)), "")
-    for variable, path in (
-        ("TZDIR", f"{home}/share/zoneinfo"),
-        ("SSL_CERT_FILE", f"{libraries}/certifi/cacert.pem"),
-    ):
-        if variable not in chosen and os.path.exists(path):
-            found[variable] = path
+    files = {"TZDIR": f"{home}/share/zoneinfo", "SSL_CERT_FILE": f"{libraries}/certifi/cacert.pem"}
+    found |= {key: path for key, path in files.items() if key not in chosen and os.path.exists(path)}
     if "TZ" not in chosen:
         zone = environ.get("TZ") or read().get("persist.sys.timezone", "")
         if zone:
