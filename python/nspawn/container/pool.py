@@ -27,7 +27,16 @@ _COLLECT_EVERY = 64  # starts: what they leave in cycles is about 250 bytes each
 class Pool:
     """prefix: of the names of this layout's cgroups, for others may make theirs in the same place."""
 
-    __slots__ = ("_count", "_mounts", "_mounts_poll", "_preparing", "_spare", "_spawner", "prefix")
+    __slots__ = (
+        "_count",
+        "_mounts",
+        "_mounts_poll",
+        "_preparing",
+        "_spare",
+        "_spawner",
+        "_watching",
+        "prefix",
+    )
 
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
@@ -35,20 +44,23 @@ class Pool:
         self._count = 0
         self._preparing: Timer | None = None
         self.prefix = f"{binascii.crc32(os.fsencode(spawner.layout.root)):08x}."
+        self._watching = False
         self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._mounts_poll = select.poll()
         self._mounts_poll.register(self._mounts, select.POLLPRI)
 
-    def open(self) -> None:
-        """Begin to keep a cell ready."""
-        self._spawner.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
-        self._prepare_soon()
+    def expect(self) -> None:
+        """A start may come: have a cell ready, until rest() lets it go for want of starts."""
+        self._spawner.rest.stir()
+        if self._spare is None:
+            self._prepare_soon()
 
     def take(self, network: str) -> Cell:
         """A cell for this network: the one that is ready if it fits, else one made now.
 
         The taker sets in the spawner's `children` what happens at its end.
         """
+        self._spawner.rest.stir()
         self._prepare_soon()
         if self._mounts_poll.poll(0):
             self.drop()
@@ -61,6 +73,18 @@ class Pool:
             self._spare = cell
             cell = self._make(network)
         return cell
+
+    def rest(self) -> bool:
+        """Keep no cell, and be woken by no mount, until a start may come; whether there was a cell."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            self._preparing = None
+        if self._watching:
+            self._watching = False
+            self._spawner.loop.remove(self._mounts)
+        had = self._spare is not None
+        self.drop()
+        return had
 
     def drop(self) -> None:
         """End the cell that is ready."""
@@ -75,8 +99,9 @@ class Pool:
 
     def _mounts_changed(self, _events: int) -> None:
         """A cell's mount namespace is a copy: what was mounted on the host since is missing in it."""
-        self.drop()
-        self._prepare_soon()
+        if self._spare is not None:
+            self.drop()
+            self._prepare_soon()
 
     def _prepare_soon(self) -> None:
         """Once it is quiet: a clone while another container starts would take its processor time."""
@@ -90,6 +115,10 @@ class Pool:
             return
         if self._count % _COLLECT_EVERY == 0:
             gc.collect()
+        if not self._watching:
+            self._watching = True
+            self._mounts_poll.poll(0)  # what was mounted until now, the cell will have
+            self._spawner.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
         try:
             cell = self._make("host")
         except (OSError, NspawnError) as error:

@@ -27,7 +27,15 @@ _IN_CREATE = 0x100
 _IN_MOVED_TO = 0x80
 _LARGEST_LOG = 1 << 20
 #: What the spawner may know of the environment that it is started from.
-_PASSED_ON = ("ANDROID_ROOT", "ANDROID_DATA", "NSPAWN_WEB_IDLE", "TZ", "TZDIR", "SSL_CERT_FILE")
+_PASSED_ON = (
+    "ANDROID_ROOT",
+    "ANDROID_DATA",
+    "NSPAWN_REST",
+    "NSPAWN_WEB_IDLE",
+    "TZ",
+    "TZDIR",
+    "SSL_CERT_FILE",
+)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/system/bin"
 
 
