@@ -1,4 +1,4 @@
-"""Starts the keeper, and loads nothing else: `keeper.py [--strict] ROOT [HOST:PORT ...]`."""
+"""Starts the keeper, and loads nothing else: `keeper.py [--strict] [--boot] ROOT [HOST:PORT ...]`."""
 
 import os
 import sys
@@ -12,14 +12,17 @@ from nspawn.layout import Layout
 
 def main() -> int:
     """The exit status."""
-    strict = sys.argv[1] == "--strict"
-    root, *texts = sys.argv[1 + strict :]
+    words = sys.argv[1:]
+    flags = set()
+    while words[0] in ("--strict", "--boot"):
+        flags.add(words.pop(0))
+    root, *texts = words
     addresses = []
     for text in texts:
         host, _, port = text.rpartition(":")
         addresses.append((host.strip("[]"), int(port)))
     try:
-        return keeper.main(Layout(root), addresses, strict=strict)
+        return keeper.main(Layout(root), addresses, strict="--strict" in flags, boot="--boot" in flags)
     except NspawnError as error:
         sys.stderr.write(error.render() + "\n")
         return error.status

@@ -7,6 +7,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+#: What the spawner, and the programs that it starts, may know of the environment that it was started from.
+PASSED_ON = (
+    "ANDROID_ART_ROOT",
+    "ANDROID_DATA",
+    "ANDROID_I18N_ROOT",
+    "ANDROID_ROOT",
+    "ANDROID_STORAGE",
+    "ANDROID_TZDATA_ROOT",
+    "HOME",
+    "NSPAWN_GUARD",
+    "NSPAWN_MODULE",
+    "NSPAWN_PHONE",
+    "NSPAWN_REST",
+    "NSPAWN_WEB_IDLE",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "TZ",
+    "TZDIR",
+)
+
+
 class Layout:
     """Paths below one root folder (mode 0700).
 
@@ -61,6 +82,16 @@ class Layout:
         return f"{self.root}/run/spawner.log"
 
     @property
+    def purge(self) -> str:
+        """There when a person has confirmed that an uninstallation shall delete all of this."""
+        return f"{self.root}/purge-confirmed"
+
+    @property
+    def boot_record(self) -> str:
+        """What the boot program has decided in this boot, as a record."""
+        return f"{self.root}/run/boot"
+
+    @property
     def stage(self) -> str:
         """An empty folder: each new container covers it, in its own mount namespace, with a tmpfs."""
         return f"{self.root}/run/stage"
@@ -81,6 +112,14 @@ class Layout:
     def run_state(self, name: str) -> str:
         """What the spawner knows of a container, as a record."""
         return f"{self.root}/containers/{name}/state"
+
+
+def phone(environ: Mapping[str, str], path: str) -> str:
+    """Where a file of the phone (/data/media/0, /sys/power/wake_lock ...) is.
+
+    NSPAWN_PHONE: the root of a fake phone; for tests on machines that have no such files.
+    """
+    return environ.get("NSPAWN_PHONE", "") + path
 
 
 def on_android(environ: Mapping[str, str]) -> bool:

@@ -138,12 +138,12 @@ class Daemon:
         for pid in (keeper, spawner):
             assert processes.gone(pid)
 
-    def serve(self) -> None:
+    def serve(self, *options: str) -> None:
         """Have a spawner, by `nspawn serve` in the background."""
         if not self.keeper:
             with open(self.root / "serve.log", "ab") as log:
                 self._served = subprocess.Popen(
-                    [self.nspawn.path, "serve"],
+                    [self.nspawn.path, "serve", *options],
                     env=self.nspawn.environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

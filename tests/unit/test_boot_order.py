@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nspawn.model.boot import Plan, plan
+from nspawn.model.boot import plan
 from nspawn.model.settings import Autostart
 
 
@@ -37,12 +37,8 @@ def on(order: int = 0, delay: float = 0.0, after: tuple[str, ...] = ()) -> Autos
 )
 def test_order(containers: dict[str, Autostart], starts: list[str], skipped: dict[str, str]) -> None:
     found = plan(containers)
-    assert [name for name, _delay in found.starts] == starts
+    assert list(found.starts) == starts
     assert dict(found.skipped) == skipped
-
-
-def test_delays_go_with_their_names() -> None:
-    assert plan({"a": on(delay=2.0), "b": on(delay=0.5)}) == Plan(starts=(("a", 2.0), ("b", 0.5)))
 
 
 NAMES = st.sampled_from("abcdefgh")
@@ -59,7 +55,7 @@ def test_every_enabled_one_starts_behind_its_dependencies_or_is_skipped(
     containers: dict[str, Autostart],
 ) -> None:
     found = plan(containers)
-    started = [name for name, _delay in found.starts]
+    started = list(found.starts)
     assert sorted([*started, *dict(found.skipped)]) == sorted(
         n for n, wish in containers.items() if wish.enabled
     )

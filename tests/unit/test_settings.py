@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nspawn.errors import UsageError
-from nspawn.model import kinds, settings
+from nspawn.model import boot, kinds, settings
 from nspawn.model.settings import Autostart, Limits, Network, NewerVersion, Restart, Settings
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
@@ -53,7 +53,9 @@ SETTINGS = st.builds(
     hostname=st.sampled_from(("", "box", "a-b.c")),
     read_only=st.booleans(),
     ephemeral=st.booleans(),
+    storage=st.sampled_from(("", "/sdcard")),
     wake_lock=st.booleans(),
+    pausable=st.booleans(),
     stop_signal=st.sampled_from(("", "SIGTERM", "SIGKILL", "SIGRTMIN+3")),
     stop_time=SECONDS,
     binds=st.lists(
@@ -67,6 +69,9 @@ SETTINGS = st.builds(
         order=st.integers(-1000, 1000),
         delay=SECONDS,
         after=st.lists(NAME, max_size=3).map(tuple),
+        when=st.sets(st.sampled_from(list(boot.CONDITIONS))).map(
+            lambda named: tuple(each for each in boot.CONDITIONS if each in named)
+        ),
     ),
     restart=restarts(),
     limits=st.builds(

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base, create, machine
+from nspawn.cli import base, create, guard, machine, uninstall
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -225,6 +225,7 @@ _COMMANDS = {
     "create": create.create,
     "doctor": machine.doctor,
     "exec": _exec,
+    "guard": guard.guard,
     "info": _info,
     "kill": _kill,
     "list": _list,
@@ -240,4 +241,5 @@ _COMMANDS = {
     "start": _start,
     "stop": _stop,
     "token": machine.token,
+    "uninstall": uninstall.uninstall,
 }

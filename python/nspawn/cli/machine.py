@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,11 @@ def boot(arguments: argparse.Namespace) -> int:
             sys.stderr.write(f"{outcome.error.render()}\n")
             sys.stderr.flush()
         else:
-            base.say(f"{outcome.name}: {outcome.result}")
+            base.say(f"{outcome.name}: {outcome.waits or outcome.result}")
 
-    outcomes = booting.boot(base.layout(), tell)
+    outcomes = booting.boot(base.layout(), tell, again=arguments.again)
+    if arguments.wait:
+        outcomes += booting.wait(base.layout(), tell)
     if arguments.json:
         base.say_json([each.as_dict() for each in outcomes])
     return 1 if any(each.error for each in outcomes) else 0
@@ -34,14 +37,18 @@ def boot(arguments: argparse.Namespace) -> int:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """`nspawn doctor`: status 1 when containers cannot run here."""
-    from nspawn.cli import show
+    if arguments.brief:
+        from nspawn.cli import brief
+
+        return brief.main()
+    from nspawn.cli import doctor as show
     from nspawn.service import host
 
     report = host.report(base.layout())
     if arguments.json:
         base.say_json(report.as_dict())
     else:
-        sys.stdout.write(show.host_text(report))
+        sys.stdout.write(show.text(report))
     return 1 if report.problems else 0
 
 
@@ -83,6 +90,7 @@ def shutdown(_arguments: argparse.Namespace) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     """`nspawn serve`: become the keeper."""
+    from nspawn.android import environment
     from nspawn.service import daemon, page
     from nspawn.service.store import Store
 
@@ -92,10 +100,15 @@ def serve(arguments: argparse.Namespace) -> int:
     else:
         port = page.port(layout) if arguments.port is None else page.parse_port(arguments.port, "--port")
     Store(layout).prepare()
-    command = daemon.command(layout, page.addresses(port), strict=arguments.port is not None)
+    command = daemon.command(
+        layout, page.addresses(port), strict=arguments.port is not None, boot=arguments.boot
+    )
     os.umask(0o077)
     os.chdir("/")
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        # A shell's "&" has both ignored, and each container would inherit that.
+        signal.signal(number, signal.SIG_DFL)
     try:
-        os.execve(command[0], command, daemon.environment(os.environ))  # noqa: S606  (no shell is wanted)
+        os.execve(command[0], command, environment.service(os.environ, layout))  # noqa: S606  (no shell is wanted)
     except OSError as error:
         raise NspawnError("the spawner cannot be started", error.strerror or str(error)) from None

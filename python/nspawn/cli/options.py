@@ -71,16 +71,38 @@ def build(commands: dict[str, Command]) -> Parser:
     add("rm")
     boot = add("boot", named=False)
     boot.add_argument("--json", action="store_true", help="for programs")
+    boot.add_argument("--wait", action="store_true", help="stay until nothing waits any more")
+    boot.add_argument("--again", action="store_true", help="also what was stopped since the machine started")
     doctor = add("doctor", named=False)
-    doctor.add_argument("--json", action="store_true", help="for programs")
+    form = doctor.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--brief", action="store_true", help="a few narrow lines, at once")
+    guard = add("guard", named=False)
+    guard.add_argument(
+        "action",
+        nargs="?",
+        default="status",
+        choices=["status", "try-again", "never", "allow"],
+        help="try-again: as if nothing had happened; never, allow: leave a feature out, or not any more",
+    )
+    guard.add_argument("feature", nargs="?", metavar="FEATURE", help="pid, ipc, uts, cgroup, time or net")
+    guard.add_argument("--json", action="store_true", help="for programs")
     login = add("login", named=False)
     login.add_argument("--code", action="store_true", help="only the code")
     token = add("token", named=False)
     token.add_argument("action", nargs="?", choices=["rotate"], help="make a new one; all logins end")
+    gone = add("uninstall", named=False)
+    fate = gone.add_mutually_exclusive_group()
+    fate.add_argument("--purge", action="store_true", help="delete all containers, images and settings too")
+    fate.add_argument("--keep", action="store_true", help="take an uninstallation back, before the reboot")
+    gone.add_argument("--yes", action="store_true", help="do not ask")
     add("shutdown", named=False)
     serve = add("serve", named=False)
     serve.add_argument(
         "--port", type=int, metavar="N", help="of the page (default: page.port of config.toml, 8080)"
+    )
+    serve.add_argument(
+        "--boot", action="store_true", help="the machine has just started: start what is marked autostart"
     )
     serve.add_argument("--no-page", action="store_true", help="only the spawner")
     return parser

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable, Mapping
 
+    from nspawn.container.guard import Guard
     from nspawn.layout import Layout
     from nspawn.model.runspec import RunSpec
 else:
@@ -42,7 +43,7 @@ def run(spec: RunSpec, layout: Layout, environ: Mapping[str, str], warn: Callabl
     container shares it: keys, job control and window size reach it as they reach any child.
     """
     os.close(stage.open_rootfs(spec.rootfs))
-    host = Host(layout, environ)
+    host, guard = _host(layout, environ)
     host.check(spec.network, boot=spec.boot)
     sweep(host.hierarchy)
     terminal = os.isatty(0)
@@ -50,7 +51,7 @@ def run(spec: RunSpec, layout: Layout, environ: Mapping[str, str], warn: Callabl
     old = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
     try:
         while True:
-            status = _once(spec, host, terminal=terminal, warn=warn)
+            status = _once(spec, host, guard, terminal=terminal, warn=warn)
             signal = -os.waitstatus_to_exitcode(status)
             # reboot(2) in a PID namespace ends its process 1 by one of these (reboot(2)).
             if spec.boot and signal == _signal.SIGHUP:
@@ -62,6 +63,19 @@ def run(spec: RunSpec, layout: Layout, environ: Mapping[str, str], warn: Callabl
         if give_back is not None:
             give_back()
         _signal.pthread_sigmask(_signal.SIG_SETMASK, old)
+
+
+def _host(layout: Layout, environ: Mapping[str, str]) -> tuple[Host, Guard | None]:
+    """The machine, and where there may be one, the crash guard: not paid for elsewhere."""
+    if "ANDROID_ROOT" not in environ and "NSPAWN_GUARD" not in environ:
+        return Host(layout, environ), None
+    from nspawn.container.guard import Guard
+
+    guard = Guard(layout, environ)
+    guard.check()
+    if guard.inherited():
+        guard.clear_inherited()  # of a run that was killed; the machine was not
+    return Host(layout, environ, guard.never), guard
 
 
 def _remember_terminal() -> Callable[[], None]:
@@ -84,9 +98,17 @@ def _remember_terminal() -> Callable[[], None]:
     return give_back
 
 
-def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], None]) -> int:
+def _once(
+    spec: RunSpec, host: Host, guard: Guard | None, *, terminal: bool, warn: Callable[[str], None]
+) -> int:
     name = f"{_prefix()}{os.getpid()}-{process.start_time(os.getpid())}"
-    cell = cells.make(host, spec.network, name=name, memory=False)
+    proving = guard.prove(host) if guard else []
+    try:
+        cell = cells.make(host, spec.network, name=name, memory=False)
+    except BaseException:
+        if guard:
+            guard.clear()
+        raise
     drain = None
     streams: tuple[int, ...] = ()
     try:
@@ -103,6 +125,9 @@ def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], No
         )
         while cell.read(warn):
             pass
+        if guard and proving:
+            guard.clear(proven=proving)  # it has them all, and the machine goes on
+            proving = []
         status = _wait(cell.pid, init=spec.boot)
         cell.pid = 0
         return status
@@ -112,6 +137,8 @@ def _once(spec: RunSpec, host: Host, *, terminal: bool, warn: Callable[[str], No
             os.waitpid(cell.pid, 0)
         cell.channel.close()
         cell.group.end()
+        if guard and proving:
+            guard.clear()
         cgroup.remove_parent(host.hierarchy)
         if drain is not None:
             os.close(streams[0])

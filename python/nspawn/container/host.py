@@ -11,7 +11,7 @@ from nspawn.model.mounts import Operation, assembly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from nspawn.layout import Layout
 
@@ -20,11 +20,14 @@ _DESCRIPTORS = 65536
 
 
 class Host:
-    """flags: CLONE_NEW* of every namespace that can be used; hierarchy: where cgroups are made."""
+    """flags: CLONE_NEW* of every namespace that can be used; hierarchy: where cgroups are made.
 
-    __slots__ = ("_descriptors", "android", "controllers", "flags", "hierarchy", "refused", "stage")
+    never: the namespaces that the user forbade; refused: those that the kernel shows and yet refuses.
+    """
 
-    def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
+    __slots__ = ("_descriptors", "android", "controllers", "flags", "hierarchy", "never", "refused", "stage")
+
+    def __init__(self, layout: Layout, environ: Mapping[str, str], never: Collection[str] = ()) -> None:
         """Observe; NspawnError when this machine or user cannot start containers at all."""
         release = os.uname().release
         if kernel_version(release) < _OLDEST:
@@ -43,7 +46,7 @@ class Host:
         self.refused: list[str] = []
         self._descriptors: tuple[int, int] | None = None
         self.android = on_android(environ)
-        self.flags = namespaces.available()
+        self.choose(never)
         if not self.flags & libc.CLONE_NEWNS:
             raise Unsupported(
                 "containers need mount namespaces",
@@ -86,10 +89,20 @@ class Host:
 
             resource.setrlimit(resource.RLIMIT_NOFILE, self._descriptors)
 
+    def choose(self, never: Collection[str]) -> None:
+        """Use what the kernel has but these namespaces."""
+        self.never = never
+        self.flags = namespaces.available() & ~namespaces.flags_of((*never, *self.refused))
+
+    def refuse(self, name: str) -> None:
+        """The kernel shows this namespace and refuses it."""
+        self.refused.append(name)
+        self.flags &= ~namespaces.flags_of((name,))
+
     def narrow(self) -> None:
         """Drop the namespaces that the kernel shows and yet refuses.  Called when a clone was refused."""
         usable = namespaces.usable(self.flags)
-        self.refused = namespaces.names(self.flags & ~usable)
+        self.refused += namespaces.names(self.flags & ~usable)
         self.flags = usable
         if not self.flags & libc.CLONE_NEWNS:
             raise Unsupported(
@@ -105,8 +118,8 @@ class Host:
         if not self.flags & libc.CLONE_NEWNET:
             raise Unsupported(
                 "no network of its own for the container",
-                "this kernel has no network namespaces (CONFIG_NET_NS)",
-                "Start it with the host's network.",
+                self._why("net", "this kernel has no network namespaces (CONFIG_NET_NS)"),
+                self._hint("net", "Start it with the host's network."),
             )
         return self.flags
 
@@ -125,9 +138,16 @@ class Host:
         if boot and not self.flags & libc.CLONE_NEWPID:
             raise Unsupported(
                 "the rootfs's own init cannot be booted",
-                "it insists on being process 1, and this kernel has no PID namespaces (CONFIG_PID_NS)",
-                "Run a command or a service of it instead: leave --boot away.",
+                f"it insists on being process 1, and "
+                f"{self._why('pid', 'this kernel has no PID namespaces (CONFIG_PID_NS)')}",
+                self._hint("pid", "Run a command or a service of it instead: leave --boot away."),
             )
+
+    def _why(self, name: str, why: str) -> str:
+        return f"you chose never to use {name} namespaces" if name in self.never else why
+
+    def _hint(self, name: str, hint: str) -> str:
+        return f"{hint} Or use them again: nspawn guard allow {name}." if name in self.never else hint
 
 
 def kernel_version(release: str) -> tuple[int, int]:

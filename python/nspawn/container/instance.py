@@ -36,6 +36,7 @@ class Instance:
 
     pid: its first process, 0 when there is none; started: Unix seconds; start_time: clock ticks since boot.
     exit: why it ended last, in words; tries: restarts in a row.
+    turn: the id of the boot in which it ran last or was told not to: `nspawn boot` leaves it alone then.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Instance:
         "state",
         "timer",
         "tries",
+        "turn",
         "warnings",
     )
 
@@ -79,6 +81,7 @@ class Instance:
         self.exit_signal = 0
         self.restarts = 0
         self.tries = 0
+        self.turn = ""
         self.killed = False
         self.adopted = False
         self.failure: NspawnError | None = None  # why it could not be started
@@ -111,6 +114,7 @@ class Instance:
                 ("restarts", self.restarts),
                 *(("cgroup", folder) for folder in (self.group.folders if self.group else ())),
                 ("killed", int(self.killed)),
+                ("turn", self.turn),
                 *(("warning", text) for text in self.warnings),
             )
         )
@@ -148,6 +152,7 @@ class Instance:
         self.exit_signal = record.integer("exit-signal")
         self.restarts = record.integer("restarts")
         self.tries = record.integer("tries")
+        self.turn = record.text("turn")
         self.private = record.flag("private")
         self.request = Record(
             (key[len(_SPEC_PREFIX) :], value) for key, value in record.fields if key.startswith(_SPEC_PREFIX)
@@ -244,6 +249,7 @@ class Instance:
             failure = self._cannot_start(failure)
         elif self.state == "starting":
             self.state = "running"
+            self.turn = self.spawner.boot_id
             self.save()
         else:
             failure = Conflict(f"{self.name} was stopped while it started")

@@ -33,23 +33,33 @@ _MSG_DONTWAIT = 0x40
 _FLUSH_AGAIN = 200.0  # milliseconds, while exits wait for a spawner that does not take them
 
 
-def main(layout: Layout, addresses: list[tuple[str, int]], *, strict: bool = False) -> int:
+def main(
+    layout: Layout, addresses: list[tuple[str, int]], *, strict: bool = False, boot: bool = False
+) -> int:
     """Keep a spawner running until it ends in order; the exit status.
 
+    boot: the machine has just started, so the autostart containers are to be.
     addresses: (host, port) of the page.  One that cannot be had is reported by the spawner, which runs
     all the same, or is an error when `strict`.  NspawnError when there is a spawner for this layout already.
+    boot: the machine is starting; a spawner that runs already is what is wanted then, for a soft reboot of
+    Android runs service.sh again (facts: module).
     """
     os.makedirs(layout.root, 0o700, exist_ok=True)
     os.makedirs(layout.run, 0o700, exist_ok=True)
     os.makedirs(layout.containers, 0o700, exist_ok=True)
-    lock = _lock(layout)
+    try:
+        lock = _lock(layout)
+    except Conflict:
+        if boot:
+            return 0
+        raise
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     try:
         with open("/proc/self/oom_score_adj", "wb") as file:
             file.write(_OOM_SCORE)
     except OSError:
         pass  # in a container that may not: then as killable as the rest
-    keeper = Keeper(layout, addresses, lock)
+    keeper = Keeper(layout, addresses, lock, boot=boot)
     if strict and keeper.refused:
         os.unlink(layout.control_socket)
         raise Conflict(
@@ -88,9 +98,13 @@ class Keeper:
     that no spawner has heard of.
     """
 
-    def __init__(self, layout: Layout, addresses: list[tuple[str, int]], lock: int) -> None:
+    def __init__(
+        self, layout: Layout, addresses: list[tuple[str, int]], lock: int, *, boot: bool = False
+    ) -> None:
         self.layout = layout
+        self.boot = boot
         self.lock = lock
+        self.boot = boot
         self.kept: dict[str, int] = {}
         self.notes: dict[str, bytes] = {}
         self.refused: list[str] = []
@@ -163,7 +177,7 @@ class Keeper:
                 ours.close()
                 unix.close_all([self.wake, *self.kept.values()])
                 os.setsid()  # Ctrl-C is for the keeper, who hands on an orderly end
-                status = spawner.main(self.layout, theirs)
+                status = spawner.main(self.layout, theirs, boot=self.boot)
             finally:
                 os._exit(status)
         theirs.close()

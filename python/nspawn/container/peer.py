@@ -176,8 +176,12 @@ class Peer:
         self.reply(answer)
 
     def _list(self, _record: Record, _descriptors: list[int]) -> None:
-        for name in sorted(self._spawner.instances):
-            self.reply(self._spawner.instances[name].report())
+        instances, waits = self._spawner.instances, self._spawner.errand.waits
+        for name in sorted({*instances, *waits}):
+            known = instances.get(name)
+            record = Record((("name", name), ("state", "stopped"))) if known is None else known.report()
+            record.add("waits", waits.get(name, ""))
+            self.reply(record)
         self.reply(Record((("done", 1),)))
 
     def _start(self, record: Record, _descriptors: list[int]) -> None:
@@ -188,6 +192,9 @@ class Peer:
         instance.on_start.append(started)
 
     def _stop(self, record: Record, _descriptors: list[int]) -> None:
+        if self._spawner.errand.waits.get(record.text("name")):
+            self.reply(Record((("ok", 1), *self._spawner.give_up(record.text("name")).report().fields)))
+            return
         instance = self._spawner.find(record.text("name"))
         if instance.state == "stopped":
             raise Conflict(f"{instance.name} is not running", hint=f"Start it: nspawn start {instance.name}.")
@@ -218,13 +225,28 @@ class Peer:
         self._spawner.publish(Record((("event", "changed"), ("name", record.text("name")))))
         self.reply(Record((("ok", 1),)))
 
+    def _guard(self, _record: Record, _descriptors: list[int]) -> None:
+        self._spawner.guard_changed()
+        self.reply(Record((("ok", 1),)))
+
     def _forget(self, record: Record, _descriptors: list[int]) -> None:
         name = record.text("name")
         instance = self._spawner.instances.get(name)
         if instance is not None and instance.state != "stopped":
             raise Conflict(f"{name} is {instance.state}", hint=f"Stop it first: nspawn stop {name}.")
         self._spawner.instances.pop(name, None)
+        self._spawner.probation.forget(name)
         self._spawner.publish(Record((("event", "removed"), ("name", name))))
+        self.reply(Record((("ok", 1),)))
+
+    def _wake(self, record: Record, _descriptors: list[int]) -> None:
+        """What the boot program waits for."""
+        self._spawner.errand.wake(record)
+        self.reply(Record((("ok", 1),)))
+
+    def _boot(self, _record: Record, _descriptors: list[int]) -> None:
+        """Have the boot program run."""
+        self._spawner.errand.run()
         self.reply(Record((("ok", 1),)))
 
     def _shutdown(self, _record: Record, _descriptors: list[int]) -> None:
@@ -344,6 +366,9 @@ _OPERATIONS: dict[str, Callable[[Peer, Record, list[int]], None]] = {
     "watch": Peer._watch,
     "changed": Peer._changed,
     "forget": Peer._forget,
+    "wake": Peer._wake,
+    "boot": Peer._boot,
+    "guard": Peer._guard,
     "shutdown": Peer._shutdown,
     "run": Peer._run,
     "signal": Peer._signal,

@@ -50,9 +50,12 @@ class Pool:
         self._mounts_poll.register(self._mounts, select.POLLPRI)
 
     def expect(self) -> None:
-        """A start may come: have a cell ready, until rest() lets it go for want of starts."""
+        """A start may come: have a cell ready, until rest() lets it go for want of starts.
+
+        None when the crash guard says no.
+        """
         self._spawner.rest.stir()
-        if self._spare is None:
+        if self._spare is None and not self._spawner.probation.guard.blocked:
             self._prepare_soon()
 
     def take(self, network: str) -> Cell:
@@ -61,6 +64,7 @@ class Pool:
         The taker sets in the spawner's `children` what happens at its end.
         """
         self._spawner.rest.stir()
+        self._spawner.probation.admit()
         self._prepare_soon()
         if self._mounts_poll.poll(0):
             self.drop()
@@ -120,6 +124,7 @@ class Pool:
             self._mounts_poll.poll(0)  # what was mounted until now, the cell will have
             self._spawner.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
         try:
+            self._spawner.probation.admit()
             cell = self._make("host")
         except (OSError, NspawnError) as error:
             self._spawner.log(f"no cell could be prepared: {error}")

@@ -11,12 +11,14 @@ import os
 import resource  # noqa: F401 - Host's; an import after the fork would copy a third of a megabyte
 
 from nspawn.container import adoption, state
+from nspawn.container.errand import Errand
 from nspawn.container.host import Host
 from nspawn.container.instance import Instance
 from nspawn.container.keeper import log
 from nspawn.container.loop import Loop
 from nspawn.container.peer import Peer
 from nspawn.container.pool import Pool
+from nspawn.container.probation import Probation
 from nspawn.container.rest import Rest
 from nspawn.container.webprocess import WebProcess
 from nspawn.errors import Conflict, NotFound
@@ -39,18 +41,19 @@ _GROUP_TRIES = 250
 _ACCEPT_AGAIN = 0.5  # seconds
 
 
-def main(layout: Layout, keeper: unix.Socket) -> int:
-    """Run until an orderly end; 0 then.  keeper: the channel to our parent."""
-    return Spawner(layout, keeper).run()
+def main(layout: Layout, keeper: unix.Socket, *, boot: bool = False) -> int:
+    """Run until an orderly end; 0 then.  keeper: the channel to our parent; boot: the machine is starting."""
+    return Spawner(layout, keeper, boot=boot).run()
 
 
 class Spawner:
     """children: what to do with each of our processes' ends, by PID."""
 
-    def __init__(self, layout: Layout, keeper: unix.Socket) -> None:
+    def __init__(self, layout: Layout, keeper: unix.Socket, *, boot: bool = False) -> None:
         self.layout = layout
         self.loop = Loop(self.failed)
-        self.host = Host(layout, os.environ)
+        self.probation = Probation(self)
+        self.host = Host(layout, os.environ, self.probation.guard.never)
         self.host.raise_descriptor_limit()
         self.boot_id = process.boot_id()
         self.instances: dict[str, Instance] = {}
@@ -64,6 +67,11 @@ class Spawner:
         self._mount_namespace = os.readlink("/proc/self/ns/mnt")
         self._wake = process.wake_on(_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
         self.loop.add(self._wake, self._signalled)
+        # Before the boot program reads it: this boot may be the one that makes it the safe mode.
+        self.probation.open(boot=boot)
+        # Early: it takes longer to begin than we do, and its requests wait in the keeper's socket.
+        self.errand = Errand(self)
+        self.errand.begin(boot=boot)
         kept, notes, exits = self._take_over(keeper)
         control = kept.pop("control")
         self.control = unix.Socket(fileno=control)
@@ -93,6 +101,8 @@ class Spawner:
         self.loop.run()
         self.pool.drop()
         self.web.stop()
+        self.errand.stop()
+        self.probation.end()
         for peer in list(self.peers):
             peer.close()
         cgroup.remove_parent(self.host.hierarchy)
@@ -268,9 +278,27 @@ class Spawner:
             raise Conflict("the spawner is ending", hint="Start it again: nspawn serve.")
         name = parse_container_name(request.text("name"))
         instance = self.instances.get(name) or Instance(self, name)
+        self.probation.starting(name, always=request.flag("noted"))
         instance.start(request)
         self.instances[name] = instance
         return instance
+
+    def give_up(self, name: str) -> Instance:
+        """Have a container that waits for its autostart wait no more."""
+        instance = self.instances.setdefault(parse_container_name(name), Instance(self, name))
+        instance.turn = self.boot_id
+        instance.save()
+        self.errand.give_up(name)
+        return instance
+
+    def guard_changed(self) -> None:
+        """A person decided something about the crash guard; containers that were kept back by it start."""
+        unblocked = self.probation.read()
+        self.pool.drop()
+        self.pool.expect()
+        self.publish(Record((("event", "guard"),)))
+        if unblocked:
+            self.errand.run()
 
     def shutdown(self) -> None:
         """Stop every container in order and end; a second call does not wait for them."""

@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 _VERSION = 1
 _LIMIT = 1 << 20
 _NUMBERS = ("pid", "start-time", "started", "exit-code", "exit-signal", "restarts", "tries")
+_HINT = "It is written anew at the next start; the container itself is not affected."
 ACTIVE = ("starting", "running", "stopping", "backoff")
 
 
 def write(layout: Layout, name: str, record: Record) -> None:
     """Replace the state.  Not synced: after a power cut the boot id has made it void anyway."""
-    path = layout.run_state(name)
+    write_record(layout.run_state(name), _VERSION, record)
+
+
+def write_record(path: str, version: int, record: Record) -> None:
+    """Replace a file by a record, with its version before and a mark of its end behind it."""
     fresh = f"{path}.new"
-    full = Record((("version", _VERSION),))
+    full = Record((("version", version),))
     full.fields += record.fields
     full.add("end", 1)
     descriptor = os.open(
@@ -43,24 +48,33 @@ def write(layout: Layout, name: str, record: Record) -> None:
 
 def read(layout: Layout, name: str) -> Record | None:
     """The state, None when there is none, Damaged when it is not whole or from a newer version."""
-    hint = "It is written anew at the next start; the container itself is not affected."
+    return read_record(layout.run_state(name), f"the run state of {name}", _VERSION, _NUMBERS, _HINT)
+
+
+def read_record(
+    path: str, what: str, newest: int, numbers: tuple[str, ...] = (), hint: str = ""
+) -> Record | None:
+    """What write_record() wrote; None when there is none, Damaged when it is not whole or newer.
+
+    what: for the error; numbers: fields that must be.
+    """
     try:
-        data = _read(layout.run_state(name))
+        data = _read(path)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Damaged(f"the run state of {name} cannot be read", error.strerror or "", hint) from error
+        raise Damaged(f"{what} cannot be read", error.strerror or "", hint) from error
     try:
         record = Record.decode(data)
         version = record.integer("version")
-        for key in _NUMBERS:
+        for key in numbers:
             record.number(key)
     except Damaged as error:
-        raise Damaged(f"the run state of {name} is damaged", error.what, hint) from error
-    if version > _VERSION:
-        raise Damaged(f"the run state of {name} is from a newer nspawn", f"version {version}", hint)
+        raise Damaged(f"{what} is damaged", error.what, hint) from error
+    if version > newest:
+        raise Damaged(f"{what} is from a newer nspawn", f"version {version}", hint)
     if not record.fields or record.fields[-1] != ("end", b"1"):
-        raise Damaged(f"the run state of {name} is damaged", "it is cut off", hint)
+        raise Damaged(f"{what} is damaged", "it is cut off", hint)
     return record
 
 

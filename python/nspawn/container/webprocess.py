@@ -7,6 +7,7 @@ import sys
 
 import nspawn
 from nspawn.container.loop import IN
+from nspawn.layout import PASSED_ON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 _FIRST = 3  # descriptors are handed over from here on, as sd_listen_fds(3) does
 _LONGEST_WAIT = 60.0
-_PASSED_ON = ("ANDROID_ROOT", "ANDROID_DATA", "NSPAWN_WEB_IDLE", "TZ", "TZDIR", "SSL_CERT_FILE")
 
 
 class WebProcess:
@@ -58,13 +58,15 @@ class WebProcess:
         entry = f"{os.path.dirname(os.path.dirname(nspawn.__file__))}/entry/web.py"
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": layout.root,
             "LANG": "C.UTF-8",
+        }
+        environment.update({key: os.environ[key] for key in PASSED_ON if key in os.environ})
+        environment |= {
+            "HOME": layout.root,
             "TMPDIR": scratch,
             "NSPAWN_ROOT": layout.root,
             "NSPAWN_LISTEN_FDS": str(len(self.listeners)),
         }
-        environment.update({key: os.environ[key] for key in _PASSED_ON if key in os.environ})
         # First out of the way of 3, 4, ..., then into their places.
         high = [os.dup(descriptor) for descriptor in self.listeners]
         base = _FIRST + len(high)

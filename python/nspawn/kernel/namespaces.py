@@ -6,6 +6,10 @@ import os
 
 from nspawn.kernel import libc
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 #: Name in /proc/self/ns, flag, and the kernel option that gives it.
 NAMESPACES = (
     ("mnt", libc.CLONE_NEWNS, "NAMESPACES"),
@@ -56,6 +60,30 @@ def can_unshare(flag: int) -> bool:
         finally:
             os._exit(status)
     return os.waitpid(pid, 0)[1] == 0
+
+
+def survives(flag: int) -> bool:
+    """Make one namespace with a first process in it; whether that was allowed.
+
+    Some kernels do not come back from it: the caller has noted it (container/guard.py).
+    """
+    from nspawn.kernel.clone import clone  # for the guard only
+
+    try:
+        if flag == libc.CLONE_NEWCGROUP:
+            return can_unshare(flag)  # as a cell does it
+        pid, _born = clone(flag)
+    except OSError:
+        return False
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return True
+
+
+def flags_of(wanted: Collection[str]) -> int:
+    """The flags of these names; unknown ones have none."""
+    return sum(flag for name, flag, _option in NAMESPACES if name in wanted)
 
 
 def names(flags: int) -> list[str]:

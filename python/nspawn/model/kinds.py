@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nspawn.errors import UsageError
-from nspawn.model import names, restart, runspec
+from nspawn.model import boot, names, restart, runspec
 
 #: A day: no sensible delay or stop time is longer, and it keeps every timer's arithmetic exact.
 LONGEST_SECONDS = 86400.0
@@ -101,6 +101,23 @@ def _path(value: object) -> str:
     if text and not text.startswith("/"):
         raise Expected("an absolute path")
     return text
+
+
+def _place(value: object) -> str:
+    text = _line(value)
+    return runspec.parse_target(text) if text else ""
+
+
+def _condition(value: object) -> str:
+    if value not in boot.CONDITIONS or not isinstance(value, str):
+        raise Expected(f"a list of {', '.join(boot.CONDITIONS)}")
+    return value
+
+
+def _conditions(value: object) -> tuple[str, ...]:
+    """Each once, in our order."""
+    named = _each(_condition)(value)
+    return tuple(condition for condition in boot.CONDITIONS if condition in named)
 
 
 def _host_name(value: object) -> str:
@@ -257,6 +274,8 @@ ORDER = _whole(-1000, 1000)
 COUNT = _whole(0, 1 << 31)
 SECONDS = _number("a number of seconds", LONGEST_SECONDS)
 CPUS = _number("a number of processors", 4096.0)
+PLACE = Kind(check=_place, read=str)
+CONDITIONS = Kind(check=_conditions, read=_read_list)
 PATH = Kind(check=_path, read=str)
 HOST_NAME = Kind(check=_host_name, read=str)
 USER = Kind(check=_user, read=str)

@@ -40,12 +40,15 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Autostart:
-    """order: lower first; delay: seconds to wait before it; after: names to start earlier."""
+    """order: lower first; after: names to start earlier; when: conditions that all must hold (see
+    model.boot); delay: seconds to wait when everything else holds.
+    """
 
     enabled: bool = False
     order: int = 0
     delay: float = 0.0
     after: tuple[str, ...] = ()
+    when: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ class Settings:
 
     command: empty for a shell; boot: run the rootfs's own init; stop_time: seconds before SIGKILL.
     stop_signal: "" for the one that suits what runs (SIGTERM; what its init understands with `boot`).
+    storage: where the phone's shared storage is shown once it is unlocked, "" for nowhere.
+    wake_lock: the phone does not sleep while it runs; pausable: the power rules may freeze it.
     """
 
     image: str = ""
@@ -84,7 +89,9 @@ class Settings:
     hostname: str = ""
     read_only: bool = False
     ephemeral: bool = False
+    storage: str = ""
     wake_lock: bool = False
+    pausable: bool = False
     stop_signal: str = ""
     stop_time: float = 10.0
     binds: tuple[str, ...] = ()
@@ -113,7 +120,9 @@ KEYS: dict[str, kinds.Kind] = {
     "hostname": kinds.HOST_NAME,
     "read_only": kinds.FLAG,
     "ephemeral": kinds.FLAG,
+    "storage": kinds.PLACE,
     "wake_lock": kinds.FLAG,
+    "pausable": kinds.FLAG,
     "stop_signal": kinds.SIGNAL,
     "stop_time": kinds.SECONDS,
     "binds": kinds.BINDS,
@@ -126,6 +135,7 @@ KEYS: dict[str, kinds.Kind] = {
     "autostart.order": kinds.ORDER,
     "autostart.delay": kinds.SECONDS,
     "autostart.after": kinds.NAMES,
+    "autostart.when": kinds.CONDITIONS,
     "restart.policy": kinds.POLICY,
     "restart.delay": kinds.SECONDS,
     "restart.max_delay": kinds.SECONDS,
@@ -144,6 +154,7 @@ _SHORT = {
     "ports": "network.ports",
     "pin": "network.pin",
     "after": "autostart.after",
+    "when": "autostart.when",
     "memory": "limits.memory",
     "read-only": "read_only",
 }
@@ -283,6 +294,8 @@ def _check_together(settings: Settings) -> None:
             f"got {settings.restart.max_delay:g}"
         )
     targets = [Bind.parse(bind).target for bind in settings.binds]
+    if settings.storage in targets:
+        raise UsageError(f"storage: {settings.storage} is a place of binds already")
     for target in targets:
         if targets.count(target) > 1:
             raise UsageError(f"binds: expected each place in the container once, got {target} twice")

@@ -36,7 +36,8 @@ class State:
     """How a container is.  state: stopped, starting, running, stopping or backoff.
 
     pid: of its first process; started: Unix seconds; exit: why it ended last, in words.
-    supervised: whether a spawner looks after it.
+    supervised: whether a spawner looks after it.  turn: the id of the boot in which it ran last.
+    frozen: why it is, in words, or "".  waits: what its autostart waits for, or "".
     """
 
     state: str = "stopped"
@@ -49,6 +50,9 @@ class State:
     cgroup: str = ""
     warnings: tuple[str, ...] = ()
     supervised: bool = True
+    turn: str = ""
+    frozen: str = ""
+    waits: str = ""
 
     @property
     def active(self) -> bool:
@@ -69,6 +73,8 @@ class State:
             "cgroup": self.cgroup,
             "warnings": list(self.warnings),
             "supervised": self.supervised,
+            "frozen": self.frozen,
+            "waits": self.waits,
         }
 
 
@@ -105,6 +111,11 @@ class Containers:
         self._store = store.Store(layout)
         self._client = Client(layout) if client is None else client
 
+    @property
+    def client(self) -> Client:
+        """Of its spawner."""
+        return self._client
+
     def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Container:
         """Make a container; nothing is left of one that fails or is cancelled.
 
@@ -131,8 +142,11 @@ class Containers:
             pass
         return self._describe(name, self._live())
 
-    def start(self, name: str) -> Container:
-        """Start it, and the spawner when there is none; returns when its command runs, or raises why not."""
+    def start(self, name: str, *, noted: bool = False) -> Container:
+        """Start it, and the spawner when there is none; returns when its command runs, or raises why not.
+
+        noted: have the crash guard note it in any case.
+        """
         with self._store.locked(name) as at:
             loaded = store.load(at, name)
             if loaded.damaged and not loaded.usable:
@@ -141,7 +155,8 @@ class Containers:
             if not os.path.isdir(rootfs):
                 raise NotFound(f"{name} cannot start", f"its root file system {rootfs} is not there")
             daemon.ensure(self.layout, self._client)
-            self._client.call("start", start_fields(loaded.settings, name, rootfs))
+            fields = start_fields(loaded.settings, name, rootfs)
+            self._client.call("start", [*fields, ("noted", int(noted))])
             if loaded.damaged is None:
                 store.confirm(at)
         return self.get(name)
@@ -304,7 +319,7 @@ class Containers:
         )
         if alive:
             return found
-        return State(exit=found.exit if not found.active else "unknown", supervised=False)
+        return State(exit=found.exit if not found.active else "unknown", supervised=False, turn=found.turn)
 
 
 def parse_state(record: Record, *, supervised: bool = True) -> State:
@@ -321,6 +336,9 @@ def parse_state(record: Record, *, supervised: bool = True) -> State:
         cgroup=record.text("cgroup"),
         warnings=tuple(value.decode("utf-8", "replace") for value in record.all("warning")),
         supervised=supervised,
+        turn=record.text("turn"),
+        frozen=record.text("frozen"),
+        waits=record.text("waits"),
     )
 
 

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import nspawn
+from nspawn.android import environment
 from nspawn.container.client import Client
 from nspawn.errors import NotRunning, NspawnError
 from nspawn.kernel import libc
@@ -18,31 +19,19 @@ from nspawn.service import page
 from nspawn.service.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from nspawn.model.record import Record
 
 _SECONDS = 20.0
 _IN_CREATE = 0x100
 _IN_MOVED_TO = 0x80
 _LARGEST_LOG = 1 << 20
-#: What the spawner may know of the environment that it is started from.
-_PASSED_ON = (
-    "ANDROID_ROOT",
-    "ANDROID_DATA",
-    "NSPAWN_REST",
-    "NSPAWN_WEB_IDLE",
-    "TZ",
-    "TZDIR",
-    "SSL_CERT_FILE",
-)
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/system/bin"
 
 
-def command(layout: Layout, addresses: list[str], *, strict: bool = False) -> list[str]:
+def command(layout: Layout, addresses: list[str], *, strict: bool = False, boot: bool = False) -> list[str]:
     """The command line of the keeper, which has the spawner as its child.
 
     strict: an address that cannot be had is an error instead of a page that is not there.
+    boot: the machine has just started: the autostart containers are to be.
     """
     python = os.path.dirname(os.path.dirname(os.path.abspath(nspawn.__file__)))
     return [
@@ -51,15 +40,10 @@ def command(layout: Layout, addresses: list[str], *, strict: bool = False) -> li
         "-S",
         f"{python}/entry/keeper.py",
         *(["--strict"] if strict else []),
+        *(["--boot"] if boot else []),
         layout.root,
         *addresses,
     ]
-
-
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of the caller's session but what `_PASSED_ON` names."""
-    clean = {"PATH": environ.get("PATH") or _PATH, "LANG": "C.UTF-8"}
-    return clean | {key: environ[key] for key in _PASSED_ON if key in environ}
 
 
 def ensure(layout: Layout, client: Client) -> Record:
@@ -123,7 +107,7 @@ def _spawn(layout: Layout) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd="/",
-            env=environment(os.environ),
+            env=environment.service(os.environ, layout),
             umask=0o077,
             start_new_session=True,
         )

@@ -24,7 +24,9 @@ from nspawn.container.client import Client
 from nspawn.layout import Layout
 from nspawn.service.access import SESSION_SECONDS, Access
 from nspawn.service.containers import Containers
+from nspawn.service.guard import OwnGuard
 from nspawn.service.jobs import Jobs
+from nspawn.service.readings import Readings
 from nspawn.web.app import create_app
 from nspawn.web.auth import Gate, bearer_of
 from nspawn.web.connection import gated_channel
@@ -173,7 +175,9 @@ def open_services(layout: Layout) -> Services:
         containers=Containers(layout, client),
         access=Access(layout),
         jobs=Jobs(),
+        guard=OwnGuard(layout),
         host=lambda: _host(layout),
+        readings=lambda: Readings(layout),
         watch=client.watch,
         root=layout.root,
         session_seconds=SESSION_SECONDS,

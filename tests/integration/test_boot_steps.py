@@ -1,0 +1,77 @@
+"""`nspawn serve --boot`, and what it does at each event that a container waits for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.support import processes
+from tests.support.daemon import Daemon, steady
+from tests.support.processes import wait_until
+
+SLEEP = "sleep 100000"
+
+
+def test_the_machine_starts_what_is_marked(daemon: Daemon, busybox: Path) -> None:
+    daemon.create("one", busybox, command=SLEEP, autostart__enabled="true")
+    daemon.create("two", busybox, command=SLEEP)
+    daemon.serve("--boot")
+    assert daemon.becomes("one", "running")
+    assert daemon.state("two")["state"] == "stopped"
+
+
+def test_a_spawner_without_boot_starts_nothing(daemon: Daemon, busybox: Path) -> None:
+    daemon.create("one", busybox, command=SLEEP, autostart__enabled="true")
+    daemon.serve()
+    assert steady(lambda: daemon.state("one")["state"], 1.0)
+    assert daemon.state("one")["state"] == "stopped"
+
+
+def test_a_second_spawner_of_the_same_boot_starts_nothing_again(daemon: Daemon, busybox: Path) -> None:
+    daemon.create("one", busybox, command=SLEEP, autostart__enabled="true")
+    daemon.serve("--boot")
+    daemon.becomes("one", "running")
+    daemon.nspawn.ok("stop", "one", "--time", "0")
+    daemon.kill_spawner()
+    assert steady(lambda: daemon.state("one")["state"], 1.0)
+    assert daemon.state("one")["state"] == "stopped"
+
+
+def test_a_delay_survives_the_spawner(daemon: Daemon, busybox: Path) -> None:
+    daemon.create("one", busybox, command=SLEEP, autostart__enabled="true", autostart__delay="2")
+    daemon.create("two", busybox, command=SLEEP, autostart__enabled="true", autostart__after="one")
+    begin = time.monotonic()
+    daemon.serve("--boot")
+    assert wait_until(lambda: daemon.state("one")["waits"] == "waits for its delay of 2 s", 5, 0.05)
+    assert daemon.state("two")["waits"] == "waits for one to start"
+    daemon.kill_spawner()
+    assert daemon.becomes("one", "running")
+    assert time.monotonic() - begin >= 2
+    assert daemon.becomes("two", "running")
+    assert daemon.state("one")["waits"] == ""
+
+
+def test_stop_ends_the_waiting_for_good(daemon: Daemon, busybox: Path) -> None:
+    daemon.create("one", busybox, command=SLEEP, autostart__enabled="true", autostart__delay="1.5")
+    daemon.create("two", busybox, command=SLEEP, autostart__enabled="true", autostart__after="one")
+    daemon.serve("--boot")
+    assert wait_until(lambda: daemon.state("one")["waits"] != "", 5, 0.05)
+    daemon.nspawn.ok("stop", "one")
+    assert daemon.becomes("two", "running")
+    daemon.kill_spawner()
+    assert steady(lambda: daemon.state("one")["state"], 2.0)
+    assert daemon.state("one")["state"] == "stopped"
+
+
+def test_boot_wait_stays_until_all_is_decided(daemon: Daemon, busybox: Path) -> None:
+    daemon.create("one", busybox, command=SLEEP, autostart__enabled="true", autostart__delay="1")
+    daemon.create("bad", busybox, command="/none", autostart__enabled="true", autostart__after="one")
+    result = daemon.nspawn("boot", "--wait")
+    assert result.status == 1
+    assert result.out.splitlines() == [
+        "one: waits for its delay of 1 s",
+        "bad: waits for one to start",
+        "one: started",
+    ]
+    assert "there is no command '/none'" in result.err
+    assert processes.alive(daemon.pid("one"))
