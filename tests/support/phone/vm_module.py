@@ -77,7 +77,7 @@ class Module:
         """Until the witness in a container tells that this boot has started it."""
         witness = f"{STATE}/containers/{name}/rootfs/started"
         try:
-            self.phone.wait(f'[ "$(cat {witness})" = "$(cat /proc/sys/kernel/random/boot_id)" ] 2>&-', 60)
+            self.phone.wait(f'[ "$(cat {witness})" = "$(cat /proc/sys/kernel/random/boot_id)" ] 2>&-', SLOW)
         except AssertionError as error:
             raise PowerLoss(f"{name} was not started\n{self.diagnosis()}") from error
 

@@ -1,0 +1,35 @@
+"""The zips that `build.py zip` makes, for tests of the module."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tools import places
+from tools.bundle import MODULE, TARGETS, Target
+from tools.zip import current_version, zip_file
+
+#: The module's place, below a root.
+PLACE = MODULE.lstrip("/")
+
+
+def build_zip(target: Target) -> Path:
+    """The zip of this checkout as it is now; a moment when it was made before."""
+    words = [sys.executable, str(places.HOME / "build.py"), "zip", "--arch", target.name]
+    subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
+    return places.HOME / "dist" / zip_file(current_version(), target)
+
+
+def unpack(zip_path: Path, folder: Path) -> Path:
+    """Install as customize.sh does, as far as files go: busybox's unzip, then the modes that it may lose."""
+    folder.mkdir(parents=True)
+    words = ["busybox", "unzip", "-qo", str(zip_path), "-x", "META-INF/*", "-d", str(folder)]
+    subprocess.run(words, check=True)
+    for program in ("python/bin/*", "python/lib/ld-linux*", "system/bin/*", "share/builtin/*/busybox"):
+        for path in folder.glob(program):
+            path.chmod(0o755)
+    return folder
+
+
+__all__ = ["PLACE", "TARGETS", "build_zip", "unpack"]
