@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nspawn.model.progress import Meter, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from nspawn.service.containers import Container
+    from nspawn.service.containers import Container, State
     from nspawn.service.host import Feature, HostReport
 
 #: Seconds between two drawings of the progress; between two lines without a terminal.
@@ -59,7 +59,7 @@ def container_rows(containers: Sequence[Container]) -> list[list[str]]:
         rows.append(
             [
                 each.name,
-                "damaged" if each.damaged and not each.usable else each.state.state,
+                "damaged" if each.damaged and not each.usable else state_word(each.state),
                 str(each.state.pid or ""),
                 up,
                 "yes" if each.settings.autostart.enabled else "",
@@ -68,6 +68,13 @@ def container_rows(containers: Sequence[Container]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def state_word(state: State) -> str:
+    """`frozen` and `waiting` are what a person looks for."""
+    if state.frozen:
+        return "frozen"
+    return "waiting" if state.waits and not state.active else state.state
 
 
 def clean(text: str) -> str:
@@ -84,6 +91,10 @@ def container_text(each: Container, settings: dict[str, str]) -> str:
     if state.started is not None:
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state.started))
         rows.append(("started", f"{began} ({duration(time.time() - state.started)} ago)"))
+    if state.frozen:
+        rows.append(("frozen", clean(state.frozen)))
+    if state.waits:
+        rows.append(("autostart", clean(state.waits)))
     if state.exit:
         rows.append(("last end", clean(state.exit)))
     if state.restarts:
@@ -114,6 +125,7 @@ def host_text(report: HostReport) -> str:
         f"nspawn {report.versions['nspawn']}, Python {report.versions['python']}",
         f"spawner: process {report.spawner['pid']}" if report.spawner["running"] else "spawner: not running",
         *(f"  {text}" for text in report.spawner["refused"]),
+        *_power(report.power),
         "",
         "Namespaces",
         *_features(report.namespaces),
@@ -125,6 +137,35 @@ def host_text(report: HostReport) -> str:
         *_features(report.features),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _power(power: Mapping[str, Any]) -> list[str]:
+    lines = []
+    battery, rules = power["battery"], power["rules"]
+    if battery is not None:
+        parts = [battery["status"] or "unknown"]
+        if battery["capacity"] is not None:
+            parts.insert(0, f"{battery['capacity']} %")
+        if battery["celsius"] is not None:
+            parts.insert(1, f"{battery['celsius']:g} °C")
+        if battery["health"]:
+            parts.append(f"health {battery['health']}")
+        lines.append(clean(f"battery {', '.join(parts)}"))
+    if power["thermal"]:
+        name, celsius = max(
+            ((each["name"], each["celsius"]) for each in power["thermal"]), key=lambda each: each[1]
+        )
+        lines.append(clean(f"warmest of {len(power['thermal'])} sensors: {name}, {celsius:.1f} °C"))
+    freezing = []
+    if rules["freeze_above"]:
+        freezing.append(f"above {rules['freeze_above']:g} °C until below {rules['thaw_below']:g} °C")
+    if rules["freeze_below_charge"]:
+        freezing.append(f"below {rules['freeze_below_charge']} % until above {rules['thaw_above_charge']} %")
+    if freezing:
+        lines.append(f"pausable containers are frozen {', and '.join(freezing)}")
+    if power["problem"]:
+        lines.append(power["problem"])
+    return lines
 
 
 def _cgroups(report: HostReport) -> list[str]:

@@ -244,6 +244,23 @@ class Peer:
         self._spawner.errand.wake(record)
         self.reply(Record((("ok", 1),)))
 
+    def _freeze(self, record: Record, _descriptors: list[int]) -> None:
+        instance = self._spawner.find(record.text("name"))
+        instance.extras.freeze("by hand")
+        self.reply(Record((("ok", 1), *instance.report().fields)))
+
+    def _thaw(self, record: Record, _descriptors: list[int]) -> None:
+        instance = self._spawner.find(record.text("name"))
+        instance.extras.thaw(by_hand=True)
+        self.reply(Record((("ok", 1), *instance.report().fields)))
+
+    def _storage(self, record: Record, _descriptors: list[int]) -> None:
+        """The phone's storage was mounted into a running container, or could not be."""
+        instance = self._spawner.find(record.text("name"))
+        if instance.pid == record.integer("pid"):  # else it was started again meanwhile
+            instance.extras.storage_came(record.text("source"), record.text("why-not"))
+        self.reply(Record((("ok", 1),)))
+
     def _boot(self, _record: Record, _descriptors: list[int]) -> None:
         """Have the boot program run."""
         self._spawner.errand.run()
@@ -368,6 +385,9 @@ _OPERATIONS: dict[str, Callable[[Peer, Record, list[int]], None]] = {
     "forget": Peer._forget,
     "wake": Peer._wake,
     "boot": Peer._boot,
+    "freeze": Peer._freeze,
+    "thaw": Peer._thaw,
+    "storage": Peer._storage,
     "guard": Peer._guard,
     "shutdown": Peer._shutdown,
     "run": Peer._run,

@@ -24,7 +24,7 @@ from nspawn.kernel import process
 from nspawn.layout import Layout
 from nspawn.model import boot as model
 from nspawn.model.record import Record
-from nspawn.service import daemon, files, remove
+from nspawn.service import daemon, files, page, remove, storage
 from nspawn.service.containers import Containers
 from nspawn.service.store import Store
 
@@ -250,6 +250,8 @@ class _Boot:
         if fields:
             daemon.ensure(self.layout, client)
         try:
+            if os.environ.get("NSPAWN_MODULE"):  # its description tells
+                fields.append(("trouble", page.trouble(client.call("ping"))))
             client.call("wake", fields)
         except NotRunning:
             pass  # nothing waits, and nobody waits for it
@@ -287,6 +289,7 @@ def main() -> int:
     layout = Layout.from_environment(os.environ)
     try:
         boot(layout, _log, asked=False)
+        storage.show(Client(layout))
     except NspawnError as error:
         sys.stderr.write(f"{error.render('boot')}\n")
         return 1

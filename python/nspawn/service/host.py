@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import nspawn
-from nspawn.android import device
+from nspawn.android import device, power
 from nspawn.container.client import Client
 from nspawn.errors import NspawnError
 from nspawn.images import builtin
 from nspawn.kernel import cgroup, namespaces
+from nspawn.service import config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +114,7 @@ class HostReport:
     load: tuple[float, ...]
     versions: Mapping[str, str]
     spawner: Mapping[str, Any]
+    power: Mapping[str, Any]
 
     @property
     def problems(self) -> tuple[Feature, ...]:
@@ -136,6 +138,7 @@ class HostReport:
             "load": list(self.load),
             "versions": dict(self.versions),
             "spawner": dict(self.spawner),
+            "power": dict(self.power),
         }
 
 
@@ -156,7 +159,20 @@ def report(layout: Layout, client: Client | None = None) -> HostReport:
         load=tuple(round(value, 2) for value in os.getloadavg()),
         versions={"nspawn": nspawn.__version__, "python": platform.python_version()},
         spawner=_spawner(Client(layout) if client is None else client),
+        power=_power(layout),
     )
+
+
+def _power(layout: Layout) -> dict[str, Any]:
+    """Battery, temperatures, and the rules of config.toml."""
+    battery = power.read_battery(os.environ)
+    found = config.load(layout)
+    return {
+        "battery": None if battery is None else battery.as_dict(),
+        "thermal": [{"name": name, "celsius": celsius} for name, celsius in power.read_thermal(os.environ)],
+        "rules": found.power.as_dict(),
+        "problem": str(found.problem or found.power_problem or ""),
+    }
 
 
 @functools.cache
