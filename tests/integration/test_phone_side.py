@@ -131,7 +131,7 @@ def test_a_kernel_before_5_2_says_that_a_restart_shows_it(
     on_phone: Daemon, phone: FakePhone, busybox: Path
 ) -> None:
     on_phone.create("one", busybox, command=SLEEP, storage="/sdcard")
-    on_phone.serve(prefix=[sys.executable, POOR_KERNEL])
+    on_phone.serve(prefix=[sys.executable, POOR_KERNEL, "--older-than", "424", "--"])
     on_phone.start("one")
     phone.unlock()
     assert wait_until(lambda: warnings(on_phone) != [], 10)

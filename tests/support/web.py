@@ -196,6 +196,38 @@ class FakeHost:
         return {"kernel": "6.1"}
 
 
+class FakeGuard:
+    """The crash guard after a trip over PID namespaces, with the promises of the real one about errors."""
+
+    def __init__(self) -> None:
+        self.blocked = True
+        self.never: list[str] = []
+        self.calls: list[tuple[str, ...]] = []
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"blocked": self.blocked, "never": list(self.never)}
+
+    def status(self) -> FakeGuard:
+        return self
+
+    def try_again(self) -> FakeGuard:
+        self.calls.append(("try-again",))
+        self.blocked = False
+        return self
+
+    def never_use(self, feature: str) -> FakeGuard:
+        self.calls.append(("never", feature))
+        if feature == "mnt":
+            raise UsageError("mount namespaces cannot be left out")
+        self.never.append(feature)
+        return self
+
+    def allow(self, feature: str) -> FakeGuard:
+        self.calls.append(("allow", feature))
+        self.never.remove(feature)
+        return self
+
+
 class Web:
     """An application on a fresh store, and what is behind it."""
 
@@ -203,12 +235,14 @@ class Web:
         self.access = Access(Layout(str(root)))
         self.containers = FakeContainers()
         self.jobs = Jobs()
+        self.guard = FakeGuard()
         self.watches: list[FakeWatch] = []
         self.gate = Gate(self.access, (PORT,), **({"clock": clock} if clock else {}))
         self.services = Services(
             containers=self.containers,
             access=self.access,
             jobs=self.jobs,
+            guard=self.guard,
             host=FakeHost,
             watch=self._watch,
             root=str(root),

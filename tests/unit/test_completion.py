@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nspawn.cli.names import SUBCOMMANDS
+from nspawn.model.guard import FEATURES
 from nspawn.model.settings import KEYS
 
 COMPLETION = Path(__file__).resolve().parents[2] / "system/share/bash-completion/nspawn"
@@ -51,6 +52,13 @@ def test_the_first_word_is_a_subcommand_or_a_folder(root: Path) -> None:
     assert complete(["nspawn", ""], root) == set(SUBCOMMANDS) | {"containers"}
     assert complete(["nspawn", "co"], root) == {"console", "containers"}
     assert complete(["nspawn-mini", "co"], root) == {"containers"}
+
+
+def test_the_guards_actions_and_features(root: Path) -> None:
+    assert complete(["nspawn", "guard", ""], root) == {"status", "try-again", "never", "allow"}
+    assert complete(["nspawn", "guard", "never", "p"], root) == {"pid"}
+    assert complete(["nspawn", "guard", "allow", ""], root) == set(FEATURES)
+    assert complete(["nspawn", "guard", "try-again", ""], root) == set()
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_a_poor_kernel_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """As a stock 6.1 GKI: no PID and no IPC namespace, and some options missing."""
     lacking = 0x20000000 | 0x08000000
     monkeypatch.setattr(namespaces, "available", lambda: 0x7FFFFFFF & ~lacking)
-    monkeypatch.setattr(host, "usable_namespaces", lambda: 0x7FFFFFFF & ~lacking & ~0x40000000)
+    monkeypatch.setattr(host, "usable_namespaces", lambda _wanted: 0x7FFFFFFF & ~lacking & ~0x40000000)
     monkeypatch.setattr(host, "kernel_config", lambda: {"VETH": "y", "MEMCG": "y"})
     monkeypatch.setattr(host, "_shown", lambda _name: None)
     report = host.report(Layout(str(tmp_path)))
@@ -54,7 +54,7 @@ def test_a_kernel_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_no_mount_namespace_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "usable_namespaces", lambda: 0)
+    monkeypatch.setattr(host, "usable_namespaces", lambda _wanted: 0)
     report = host.report(Layout(str(tmp_path)))
     assert "mnt" in [each.name for each in report.problems]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import build
 import nspawn
+from tools import node, places, process
 
-HOME = build.HOME
+HOME = places.HOME
 WRAPPERS = ("nspawn", "nspawn-mini", "getroot")
 
 
@@ -21,7 +21,7 @@ WRAPPERS = ("nspawn", "nspawn-mini", "getroot")
 def tracked() -> list[str]:
     if not shutil.which("git") or not (HOME / ".git").exists():
         pytest.skip("not a git checkout")
-    listed = build.output_of("git", "ls-files", "-z").split("\0")
+    listed = process.output_of("git", "ls-files", "-z").split("\0")
     return [name for name in listed if name and (HOME / name).is_file()]
 
 
@@ -44,7 +44,7 @@ def test_the_module_names_itself_first() -> None:
 
 
 def test_nothing_generated_is_tracked(tracked: list[str]) -> None:
-    ignored = build.output_of("git", "ls-files", "--cached", "--ignored", "--exclude-standard")
+    ignored = process.output_of("git", "ls-files", "--cached", "--ignored", "--exclude-standard")
     assert ignored == ""
     ends = (".pyc", ".so", ".deb", ".whl", ".zip", ".part", "~", ".orig")
     assert [name for name in tracked if name.endswith(ends)] == []
@@ -101,7 +101,7 @@ def test_every_python_package_is_pinned_by_hash(lock: str) -> None:
 def test_committed_files_of_packages_are_the_packages_own() -> None:
     if not (HOME / "node_modules").is_dir():
         pytest.skip("no node_modules: build.py test makes it")
-    assert build.vendored_differences() == []
+    assert node.vendored_differences() == []
 
 
 # ---- the wrappers, with a stand-in for Python that shows how it was started
@@ -135,7 +135,8 @@ def test_a_wrapper_becomes_its_python(tmp_path: Path, shell: str, name: str, pyt
     environment = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": "/absent"}
     words = [*shell.split(), str(tmp_path / "a b/system/bin" / name), "two words", ""]
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
-    expected = [str(stand_in), "-I", "-S", str(entry), "two words", ""]
+    options = ["-I", "-S"] if ".venv" in python else ["-I", "-S", "-B"]
+    expected = [str(stand_in), *options, str(entry), "two words", ""]
     assert done.stdout.splitlines() == [*expected, "LD_PRELOAD=unset", "LD_LIBRARY_PATH=unset"]
 
 
@@ -185,7 +186,7 @@ def test_the_libraries_are_found_by_an_interpreter_without_site() -> None:
         "from nspawn import sites; print(sites.add_site_packages()); import flask"
     )
     done = subprocess.run(
-        [build.PYTHON, "-I", "-S", "-c", code, HOME / "python"], capture_output=True, text=True
+        [places.PYTHON, "-I", "-S", "-c", code, HOME / "python"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_dir()

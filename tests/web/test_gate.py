@@ -27,6 +27,8 @@ ROUTES = [
     ("GET", "/api/v1/jobs"),
     ("DELETE", "/api/v1/jobs/1"),
     ("GET", "/api/v1/host"),
+    ("GET", "/api/v1/guard"),
+    ("POST", "/api/v1/guard"),
     ("GET", "/api/v1/settings"),
     ("GET", "/api/v1/events"),
     ("GET", "/api/v1/nowhere"),

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base, create, machine
+from nspawn.cli import base, create, guard, machine
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -237,6 +237,7 @@ _COMMANDS = {
     "doctor": machine.doctor,
     "exec": _exec,
     "freeze": _freeze,
+    "guard": guard.guard,
     "info": _info,
     "kill": _kill,
     "list": _list,

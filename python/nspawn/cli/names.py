@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "rm": "Remove a stopped container; a rootfs given by --rootfs is left alone",
     "boot": "Start all containers that are marked autostart",
     "doctor": "Show what this machine can do for containers, and what it lacks",
+    "guard": "Show why no container starts after a crash of the machine, and decide",
     "serve": "Run the spawner and the page in the foreground",
     "shutdown": "Stop all containers in order, and the spawner",
     "login": "Show an address that opens the page, valid once, for a minute",

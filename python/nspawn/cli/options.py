@@ -77,6 +77,16 @@ def build(commands: dict[str, Command]) -> Parser:
     boot.add_argument("--again", action="store_true", help="also what was stopped since the machine started")
     doctor = add("doctor", named=False)
     doctor.add_argument("--json", action="store_true", help="for programs")
+    guard = add("guard", named=False)
+    guard.add_argument(
+        "action",
+        nargs="?",
+        default="status",
+        choices=["status", "try-again", "never", "allow"],
+        help="try-again: as if nothing had happened; never, allow: leave a feature out, or not any more",
+    )
+    guard.add_argument("feature", nargs="?", metavar="FEATURE", help="pid, ipc, uts, cgroup, time or net")
+    guard.add_argument("--json", action="store_true", help="for programs")
     login = add("login", named=False)
     login.add_argument("--code", action="store_true", help="only the code")
     token = add("token", named=False)

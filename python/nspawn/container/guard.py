@@ -78,7 +78,7 @@ class Guard:
     def read(self) -> None:
         """See what others have changed."""
         if self.active:
-            self._ledger, _whole = self._load()
+            self._ledger, _keep_as = self._load()
 
     # What holds now
 
@@ -275,15 +275,15 @@ class Guard:
 
     # The file
 
-    def _load(self) -> tuple[Ledger, bool]:
-        """The ledger, and whether the file is good; else what the copy before it still tells."""
+    def _load(self) -> tuple[Ledger, str]:
+        """The ledger, or what the copy before it still tells; and the name to keep the file by, if any."""
         path = f"{self._root}/guard"
         try:
-            return Ledger.decode(_read(path)), True
+            return Ledger.decode(_read(path)), "guard.old"
         except model.NewerVersion as error:
             ledger = error.ledger
             ledger.problem = f"{error}; only what is never to be used was taken from it"
-            return ledger, False
+            return ledger, "guard.newer"
         except FileNotFoundError:
             why = "it is missing"
         except OSError as error:
@@ -300,16 +300,16 @@ class Guard:
         except (OSError, NspawnError):
             ledger = Ledger()
             ledger.problem = f"the crash guard's file was no good ({why}), and neither is its copy"
-        return ledger, False
+        return ledger, ""
 
     def _change(self, change: Callable[[Ledger], bool]) -> None:
         """Apply a change to the newest ledger and write it, unless the change says that there is none."""
         folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _lock(folder)
-            ledger, whole = self._load()
+            ledger, keep_as = self._load()
             if change(ledger):
-                _write(folder, ledger.encode(), keep_old=whole)
+                _write(folder, ledger.encode(), keep_as)
             self._ledger = ledger
         finally:
             os.close(folder)
@@ -344,8 +344,8 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
-def _write(folder: int, data: bytes, *, keep_old: bool) -> None:
-    """Replace the file durably.  keep_old: what is replaced is good, and stays as the copy before it."""
+def _write(folder: int, data: bytes, keep_as: str) -> None:
+    """Replace the file durably.  keep_as: what is replaced stays under this name, if any."""
     try:
         os.unlink("guard.new", dir_fd=folder)
     except FileNotFoundError:
@@ -358,13 +358,13 @@ def _write(folder: int, data: bytes, *, keep_old: bool) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    if keep_old:
-        _keep_old(folder)
+    if keep_as:
+        _keep(folder, keep_as)
     os.rename("guard.new", "guard", src_dir_fd=folder, dst_dir_fd=folder)
     os.fsync(folder)
 
 
-def _keep_old(folder: int) -> None:
+def _keep(folder: int, name: str) -> None:
     """By a link, which costs no space; without a moment in which there is neither file."""
     try:
         os.unlink("guard.older", dir_fd=folder)
@@ -372,6 +372,6 @@ def _keep_old(folder: int) -> None:
         pass
     try:
         os.link("guard", "guard.older", src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-        os.rename("guard.older", "guard.old", src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename("guard.older", name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         return  # the first time; or a file system without links, which then has no copy

@@ -91,9 +91,9 @@ class Note:
         if self.step == START:
             return f"{self.container or 'a container'} was starting"
         if self.step == NAMESPACE and self.feature:
-            return f"{self.feature} namespaces were tried for the first time on this kernel"
+            return f"{self.feature} namespaces were first tried on this kernel"
         if self.step == NAMESPACE:
-            return "all namespaces together were tried for the first time on this kernel"
+            return "all namespaces together were first tried on this kernel"
         return f"the step {self.step!r} was under way"
 
 

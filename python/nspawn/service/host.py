@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import nspawn
 from nspawn.android import device, power
 from nspawn.container.client import Client
+from nspawn.container.guard import Guard
 from nspawn.errors import NspawnError
 from nspawn.images import builtin
 from nspawn.kernel import cgroup, namespaces
+from nspawn.model.guard import FEATURES
 from nspawn.service import config
 
 if TYPE_CHECKING:
@@ -145,14 +147,21 @@ class HostReport:
 def report(layout: Layout, client: Client | None = None) -> HostReport:
     """Look at the machine; nothing is changed and nothing raises."""
     config = kernel_config()
+    guard = Guard(layout, os.environ)
     return HostReport(
         kernel=platform.release(),
         arch=platform.machine(),
         system=_system(),
         device=device.look(os.environ),
-        namespaces=tuple(_namespaces()),
+        namespaces=tuple(_namespaces(guard)),
         cgroups=_cgroups(),
-        features=(_root(), _kernel(), *(_option(name, config) for name, _c, _t in _OPTIONS), *_programs()),
+        features=(
+            _root(),
+            _kernel(),
+            *_guard(guard),
+            *(_option(name, config) for name, _c, _t in _OPTIONS),
+            *_programs(),
+        ),
         memory=_memory(),
         disk=_disk(layout),
         uptime=_uptime(),
@@ -195,11 +204,11 @@ def kernel_config() -> Mapping[str, str] | None:
 
 
 @functools.cache
-def usable_namespaces() -> int:
-    """The flags that a process of ours may really unshare, tried in a process without threads."""
+def usable_namespaces(wanted: int) -> int:
+    """Those of these flags that a process of ours may really unshare, tried in a process without threads."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from nspawn.kernel import namespaces as n;"
-        "print(n.usable(n.available()))"
+        f"print(n.usable({wanted}))"
     )
     python = os.path.dirname(os.path.dirname(os.path.abspath(nspawn.__file__)))
     try:
@@ -208,14 +217,23 @@ def usable_namespaces() -> int:
         )
         return int(result.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return namespaces.available()
+        return wanted
 
 
-def _namespaces() -> list[Feature]:
-    available, usable = namespaces.available(), usable_namespaces()
+def _namespaces(guard: Guard) -> list[Feature]:
+    available = namespaces.available()
+    # What is forbidden or was never tried on this kernel is not tried here, without a note.
+    untried = namespaces.flags_of([name for name in FEATURES if not guard.is_proven(name)])
+    untried |= namespaces.flags_of(guard.never)
+    usable = usable_namespaces(available & ~untried) | available & untried
     found = []
     for name, flag, option in namespaces.NAMESPACES:
         config = f"CONFIG_{option}"
+        if name in guard.never:
+            why, hint = "you chose never to use it", f"Use it again: nspawn guard allow {name}"
+            cost = _NAMESPACES[name]
+            found.append(Feature(name=name, have=False, why=why, config=config, cost=cost, hint=hint))
+            continue
         if usable & flag:
             found.append(Feature(name=name, have=True, config=config, required=name in _REQUIRED))
             continue
@@ -262,6 +280,18 @@ def _root() -> Feature:
         return Feature(name="root", have=True, required=True)
     why, hint = "this process is not root", "Use su or sudo."
     return Feature(name="root", have=False, why=why, cost="Nothing can run.", hint=hint, required=True)
+
+
+def _guard(guard: Guard) -> list[Feature]:
+    """Whether the crash guard lets containers start; nothing where there is none."""
+    if not guard.active:
+        return []
+    try:
+        guard.check()
+    except NspawnError as error:
+        cost = "No container is started."
+        return [Feature(name="crash guard", have=False, why=error.why, cost=cost, hint=error.hint)]
+    return [Feature(name="crash guard", have=True)]
 
 
 def _kernel() -> Feature:

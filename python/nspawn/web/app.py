@@ -12,6 +12,7 @@ from nspawn.errors import NspawnError
 from nspawn.web.api import container_routes, verb_routes
 from nspawn.web.auth import Gate, guard, login_routes
 from nspawn.web.events import Hub, Streams
+from nspawn.web.guard import guard_routes
 from nspawn.web.live import event_routes
 from nspawn.web.machine import machine_routes
 from nspawn.web.page import page_routes
@@ -42,12 +43,17 @@ def create_app(services: Services, *, gate: Gate, webroot: str) -> Flask:
     app.register_error_handler(Exception, answer_mistake)
 
     streams = Streams()
-    hub = Hub(services.watch, lambda name: services.containers.get(name).as_dict())
+    hub = Hub(
+        services.watch,
+        lambda name: services.containers.get(name).as_dict(),
+        lambda: services.guard.status().as_dict(),
+    )
     services.jobs.subscribe(lambda job: hub.publish("job", f"job {job.id}", job.as_dict()))
     app.register_blueprint(login_routes(gate, services.session_seconds))
     app.register_blueprint(container_routes(services))
     app.register_blueprint(verb_routes(services))
     app.register_blueprint(machine_routes(services, streams))
+    app.register_blueprint(guard_routes(services))
     app.register_blueprint(event_routes(services, gate, hub, streams))
     app.register_blueprint(page_routes(webroot))
     return app

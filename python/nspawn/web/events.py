@@ -40,7 +40,7 @@ RETRY = 1.0
 
 
 class Event(Protocol):
-    """A record of the watch: `event` is state, changed or removed."""
+    """A record of the watch: `event` is state, changed, removed or guard."""
 
     def text(self, key: str, default: str = "", /) -> str: ...
 
@@ -123,11 +123,18 @@ class Hub:
 
     open_watch: connects to the spawner; raises NspawnError when there is none.
     describe: a container by its name as JSON-ready data; raises NotFound when it is gone.
+    describe_guard: the crash guard likewise.
     """
 
-    def __init__(self, open_watch: Callable[[], Watch], describe: Callable[[str], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        open_watch: Callable[[], Watch],
+        describe: Callable[[str], dict[str, Any]],
+        describe_guard: Callable[[], dict[str, Any]],
+    ) -> None:
         self._open_watch = open_watch
         self._describe = describe
+        self._describe_guard = describe_guard
         self._lock = threading.Lock()
         self._boxes: set[Mailbox] = set()
         self._kept: deque[tuple[int, str, bytes]] = deque(maxlen=KEPT)
@@ -229,6 +236,9 @@ class Hub:
             self._publish_record(record)
 
     def _publish_record(self, record: Event) -> None:
+        if record.text("event") == "guard":
+            self.publish("guard", "guard", self._describe_guard())
+            return
         name = record.text("name")
         if not name:
             return  # of the boot or the guard: what it changes for a container is told by its name

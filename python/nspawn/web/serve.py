@@ -24,6 +24,7 @@ from nspawn.container.client import Client
 from nspawn.layout import Layout
 from nspawn.service.access import SESSION_SECONDS, Access
 from nspawn.service.containers import Containers
+from nspawn.service.guard import OwnGuard
 from nspawn.service.jobs import Jobs
 from nspawn.web.app import create_app
 from nspawn.web.auth import Gate, bearer_of
@@ -173,6 +174,7 @@ def open_services(layout: Layout) -> Services:
         containers=Containers(layout, client),
         access=Access(layout),
         jobs=Jobs(),
+        guard=OwnGuard(layout),
         host=lambda: _host(layout),
         watch=client.watch,
         root=layout.root,

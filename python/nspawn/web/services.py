@@ -52,6 +52,15 @@ class ContainersPort(Protocol):
     def follow(self, name: str) -> FollowPort: ...
 
 
+class GuardPort(Protocol):
+    """The crash guard, as `nspawn.service.guard` has it."""
+
+    def status(self) -> Described: ...
+    def try_again(self) -> Described: ...
+    def never_use(self, feature: str) -> Described: ...
+    def allow(self, feature: str) -> Described: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """watch: opens a stream of the spawner's events; session_seconds: how long a login lasts."""
@@ -59,6 +68,7 @@ class Services:
     containers: ContainersPort
     access: AccessPort
     jobs: Jobs
+    guard: GuardPort
     host: Callable[[], Described]
     watch: Callable[[], Watch]
     root: str

@@ -1,0 +1,58 @@
+"""What the phone's bundle leaves out of Python's library and of the wheels: data only."""
+
+from __future__ import annotations
+
+import re
+
+#: Of lib/python3.13. Folders end in a slash.
+LIBRARY = (
+    # For developing, for other systems, for teaching.
+    "test/ idlelib/ tkinter/ turtledemo/ lib2to3/ ensurepip/ venv/ pydoc_data/ __phello__/ _pyrepl/",
+    "config-3.13*/",
+    "pydoc.py doctest.py pdb.py bdb.py trace.py tracemalloc.py profile.py cProfile.py pstats.py timeit.py",
+    "pickletools.py pyclbr.py modulefinder.py tabnanny.py symtable.py rlcompleter.py zipapp.py",
+    "turtle.py this.py antigravity.py __hello__.py EXTERNALLY-MANAGED sitecustomize.py LICENSE.txt",
+    "_aix_support.py _android_support.py _apple_support.py _ios_support.py _osx_support.py",
+    "_distutils_system_mod.py",
+    # Servers, clients and formats that nothing here speaks.
+    "xmlrpc/ wsgiref/ dbm/ curses/ mailbox.py webbrowser.py imaplib.py poplib.py ftplib.py smtplib.py",
+    "wave.py shelve.py xml/ plistlib.py",
+    # Python versions of what is there in C.
+    "_pydecimal.py _pyio.py",
+    # Terminals, profilers, encodings of East Asia (450 kB), tests.
+    "lib-dynload/_curses* lib-dynload/readline* lib-dynload/_dbm* lib-dynload/_gdbm* lib-dynload/_lsprof*",
+    "lib-dynload/_codecs_* lib-dynload/_uuid* lib-dynload/_test* lib-dynload/_ctypes_test*",
+    "lib-dynload/_xxtest* lib-dynload/xx*",
+    "encodings/big5*.py encodings/cp932.py encodings/cp949.py encodings/cp950.py encodings/euc_*.py",
+    "encodings/gb*.py encodings/hz.py encodings/iso2022_*.py encodings/johab.py encodings/shift_jis*.py",
+)
+
+#: Of site-packages.
+WHEELS = (
+    "*.dist-info/ bin/ *.pyi */py.typed *.so */_speedups.c",
+    # What only a debugger's page, a browser's Python and tests use; a DHCP client that is not ours.
+    "werkzeug/debug/shared/ urllib3/contrib/emscripten/ pyroute2/dhcp/ pyroute2/fixtures/",
+)
+
+#: Of lib/python3.13: what makes docstrings from docstrings when it is imported.
+DOCUMENTED = ("email/_policybase.py", "email/policy.py")
+
+
+def pattern(texts: tuple[str, ...]) -> re.Pattern[str]:
+    """One expression for all the names: `*` is anything but a slash, a trailing slash the whole folder."""
+    names = [re.escape(word).replace(r"\*", "[^/]*") for text in texts for word in text.split()]
+    names = [f"{name}.*" if name.endswith("/") else name for name in names]
+    return re.compile("|".join(names))
+
+
+_LIBRARY, _WHEELS = pattern(LIBRARY), pattern(WHEELS)
+
+
+def keeps_of_library(name: str) -> bool:
+    """Whether a file of lib/python3.13 goes into the bundle."""
+    return not _LIBRARY.fullmatch(name)
+
+
+def keeps_of_wheel(name: str) -> bool:
+    """Whether a file of a wheel does."""
+    return not _WHEELS.fullmatch(name)
