@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import processes
 from tests.support.daemon import Daemon, steady
-from tests.support.fakephone import FakePhone
+from tests.support.fakephone import FakePhone, daemon_on
 from tests.support.processes import wait_until
 from tests.support.program import Program
 
@@ -28,14 +28,8 @@ def phone(tmp_path: Path) -> FakePhone:
 @pytest.fixture
 def on_phone(phone: FakePhone, nspawn: Program) -> Iterator[Daemon]:
     """A daemon on the fake phone."""
-    nspawn.environment |= phone.environment
-    found = Daemon(nspawn)
-    # On Android a container may ping, which is a setting of the network that it shares with us.
-    ping = Path("/proc/sys/net/ipv4/ping_group_range")
-    before = ping.read_text()
-    yield found
-    found.end()
-    ping.write_text(before)
+    with daemon_on(phone, nspawn) as found:
+        yield found
 
 
 def waits(daemon: Daemon, name: str, text: str) -> bool:
@@ -123,9 +117,7 @@ def test_a_phone_without_the_count_of_properties_is_looked_at_now_and_then(
     nspawn: Program, tmp_path: Path, busybox: Path
 ) -> None:
     phone = FakePhone(tmp_path / "phone", serial=False)
-    nspawn.environment |= phone.environment
-    daemon = Daemon(nspawn)
-    try:
+    with daemon_on(phone, nspawn) as daemon:
         daemon.create(
             "one", busybox, command=SLEEP, autostart__enabled="true", autostart__when="boot-completed"
         )
@@ -134,8 +126,6 @@ def test_a_phone_without_the_count_of_properties_is_looked_at_now_and_then(
         (phone.root / "properties/sys.boot_completed").write_text("1\n")
         assert daemon.becomes("one", "running", 15)
         assert "looked at now and then" in (daemon.root / "serve.log").read_text()
-    finally:
-        daemon.end()
 
 
 def test_what_waits_survives_the_death_of_the_spawner_and_its_waiter(

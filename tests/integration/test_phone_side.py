@@ -17,7 +17,7 @@ import pytest
 
 from tests.support import processes
 from tests.support.daemon import Daemon, free_port, steady
-from tests.support.fakephone import FakePhone, tell_of_power
+from tests.support.fakephone import FakePhone, daemon_on, tell_of_power
 from tests.support.processes import wait_until
 from tests.support.program import POOR_KERNEL, Program
 
@@ -33,14 +33,8 @@ def phone(tmp_path: Path) -> FakePhone:
 @pytest.fixture
 def on_phone(phone: FakePhone, nspawn: Program) -> Iterator[Daemon]:
     """A daemon on the fake phone."""
-    nspawn.environment |= phone.environment
-    found = Daemon(nspawn)
-    # On Android a container may ping, which is a setting of the network that it shares with us.
-    ping = Path("/proc/sys/net/ipv4/ping_group_range")
-    before = ping.read_text()
-    yield found
-    found.end()
-    ping.write_text(before)
+    with daemon_on(phone, nspawn) as found:
+        yield found
 
 
 # Storage

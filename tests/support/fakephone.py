@@ -6,7 +6,12 @@ import ctypes
 import mmap
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.daemon import Daemon
+from tests.support.program import Program
 
 _FUTEX = {"x86_64": 202, "aarch64": 98}[os.uname().machine]
 _FUTEX_WAKE = 1
@@ -104,3 +109,18 @@ def tell_of_power() -> None:
             b"POWER_SUPPLY_NAME=battery",
         )
         end.sendto(b"\0".join(fields) + b"\0", (0, 1))
+
+
+@contextmanager
+def daemon_on(phone: FakePhone, nspawn: Program) -> Iterator[Daemon]:
+    """Named containers on the fake phone."""
+    nspawn.environment |= phone.environment
+    daemon = Daemon(nspawn)
+    # On Android a container may ping, which is a setting of the network that it shares with us.
+    ping = Path("/proc/sys/net/ipv4/ping_group_range")
+    before = ping.read_text()
+    try:
+        yield daemon
+    finally:
+        daemon.end()
+        ping.write_text(before)

@@ -222,6 +222,8 @@ class Peer:
 
     def _changed(self, record: Record, _descriptors: list[int]) -> None:
         self._spawner.publish(Record((("event", "changed"), ("name", record.text("name")))))
+        if self._spawner.errand.waits:
+            self._spawner.errand.soon()  # it may be about when something starts
         self.reply(Record((("ok", 1),)))
 
     def _guard(self, _record: Record, _descriptors: list[int]) -> None:
@@ -236,6 +238,7 @@ class Peer:
         if instance is not None and instance.state != "stopped":
             raise Conflict(f"{name} is {instance.state}", hint=f"Stop it first: nspawn stop {name}.")
         self._spawner.instances.pop(name, None)
+        self._spawner.errand.give_up(name)
         self._spawner.publish(Record((("event", "removed"), ("name", name))))
         self.reply(Record((("ok", 1),)))
 

@@ -45,6 +45,9 @@ class Upkeep:
             self._follow()
         if self.module is not None:
             self.module.soon()
+        errand = self._spawner.errand
+        if errand.waits and instance.state == "running" and instance.name in errand.waits:
+            errand.soon()  # started by hand: what comes after it need not wait
 
     def _follow(self) -> None:
         running = [each for each in self._spawner.instances.values() if each.pid and each.extras.used]

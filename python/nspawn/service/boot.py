@@ -19,7 +19,7 @@ from nspawn.android import conditions
 from nspawn.container import bootrecord
 from nspawn.container.client import Client
 from nspawn.container.guard import Guard
-from nspawn.errors import NotRunning, NspawnError
+from nspawn.errors import Conflict, NotRunning, NspawnError
 from nspawn.kernel import process
 from nspawn.layout import Layout
 from nspawn.model import boot as model
@@ -201,6 +201,8 @@ class _Boot:
         """Decide about what ran in this boot without us and was stopped, and what was marked since."""
         if each.name not in self.decided.expected:
             self.decided.results[each.name] = _LATER
+        elif each.state.active:
+            self.decide(each.name, "running")
         elif not again and not each.state.active and each.state.turn == self.decided.boot_id:
             self.decide(each.name, "stopped")
 
@@ -220,13 +222,13 @@ class _Boot:
             self._start(known[step.start])
 
     def _start(self, each: Container) -> None:
-        if each.state.active:
-            self.decide(each.name, "running")
-            return
         try:
             self.containers.start(each.name, noted=True)
         except NspawnError as error:
-            self.decide(each.name, "failed", error)
+            if isinstance(error, Conflict) and self.containers.get(each.name).state.active:
+                self.decide(each.name, "running")  # somebody was quicker
+            else:
+                self.decide(each.name, "failed", error)
         else:
             self.decide(each.name, "started")
 
