@@ -203,7 +203,7 @@ class _Boot:
             self.decided.results[each.name] = _LATER
         elif each.state.active:
             self.decide(each.name, "running")
-        elif not again and not each.state.active and each.state.turn == self.decided.boot_id:
+        elif not again and each.state.turn == self.decided.boot_id:
             self.decide(each.name, "stopped")
 
     def _steps(self, known: Mapping[str, Container]) -> model.Step:
