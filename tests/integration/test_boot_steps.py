@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -114,3 +116,35 @@ def test_a_second_service_script_changes_nothing(daemon: Daemon, busybox: Path) 
     daemon.nspawn.ok("serve", "--boot", timeout=10)
     assert steady(lambda: daemon.state("one")["state"], 1.0)
     assert (daemon.state("one")["state"], daemon.spawner) == ("stopped", spawner)
+
+
+def test_a_spawner_that_dies_in_the_middle_of_a_boot_costs_no_container(
+    daemon: Daemon, busybox: Path
+) -> None:
+    names = [f"c{number}" for number in range(6)]
+    for name in names:
+        daemon.create(name, busybox, command=SLEEP, autostart__enabled="true")
+    daemon.serve("--boot")
+    for _time in range(2):
+        daemon.kill_spawner()
+    for name in names:
+        assert daemon.becomes(name, "running", 15)
+
+
+def test_a_boot_program_that_is_killed_runs_again(daemon: Daemon, busybox: Path) -> None:
+    daemon.create("one", busybox, command=SLEEP, autostart__enabled="true", autostart__delay="1.5")
+    daemon.serve("--boot")
+    assert wait_until(lambda: daemon.state("one")["waits"] != "", 5, 0.05)
+    spawner = daemon.spawner
+
+    def errand() -> int:
+        for pid in processes.all_processes():
+            if any(word.endswith("entry/boot.py") for word in processes.command_line(pid)):
+                if processes.parent(pid) == spawner:
+                    return pid
+        return 0
+
+    assert wait_until(lambda: bool(errand()), 5, 0.002)
+    os.kill(errand(), signal.SIGKILL)
+    assert daemon.becomes("one", "running")
+    assert "the boot program failed" in (daemon.root / "serve.log").read_text()

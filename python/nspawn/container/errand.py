@@ -87,7 +87,7 @@ class Errand:
 
     def _ended(self, status: int) -> None:
         self.pid = 0
-        if status:
+        if status and not self._spawner.ending:
             self._spawner.log(f"the boot program failed (wait status {status})")
             self._retry()
         else:

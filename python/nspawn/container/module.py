@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from nspawn.container import child
 from nspawn.kernel import libc
 from nspawn.model import description
 
@@ -17,6 +18,8 @@ _SOON = 1.0  # seconds after a change: a start and a stop are one
 # inotify(7): made, or moved in.
 _APPEARS = 0x100 | 0x80
 _LARGEST = 1 << 16
+_LABEL = "security.selinux"
+_FAILED = "the module's description is not written"
 _ENDS = {
     "disable": "stopped, because the module is disabled",
     "remove": "stopped, because the module is removed at the next reboot",
@@ -26,7 +29,7 @@ _ENDS = {
 class Module:
     """folder: where it is installed."""
 
-    __slots__ = ("_inotify", "_spawner", "_timer", "_trouble", "_written", "folder")
+    __slots__ = ("_inotify", "_spawner", "_timer", "_trouble", "_writer", "_written", "folder")
 
     def __init__(self, spawner: Spawner, folder: str) -> None:
         self.folder = folder
@@ -34,6 +37,7 @@ class Module:
         self._timer: Timer | None = None
         self._trouble = ""
         self._written = ""
+        self._writer = 0
         self._inotify = -1
         try:
             self._inotify = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -74,7 +78,23 @@ class Module:
 
     def _tell(self) -> None:
         self._timer = None
-        self._write(self._text())
+        line = self._text()
+        if line == self._written or self._spawner.ending:
+            return
+        if self._writer:
+            self.soon()
+            return
+        self._written = line
+        try:
+            # It is synced, and that may take seconds on a phone that is writing an image.
+            self._writer = child.fork(lambda: _replace(f"{self.folder}/module.prop", line), _FAILED)
+        except OSError as error:
+            self._spawner.log(f"{_FAILED}: {error}")
+            return
+        self._spawner.children[self._writer] = self._told
+
+    def _told(self, _status: int) -> None:
+        self._writer = 0
 
     def _text(self) -> str:
         spawner = self._spawner
@@ -97,20 +117,16 @@ class Module:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._write(self._off() or "stopped")
+        if self._writer:
+            self._spawner.signal(self._writer, 9)
+            os.waitpid(self._writer, 0)
+        try:
+            _replace(f"{self.folder}/module.prop", self._off() or "stopped")
+        except OSError as error:
+            self._spawner.log(f"{_FAILED}: {error}")
         if self._inotify >= 0:
             self._spawner.loop.remove(self._inotify)
             os.close(self._inotify)
-
-    def _write(self, line: str) -> None:
-        if line == self._written:
-            return
-        try:
-            _replace(f"{self.folder}/module.prop", line)
-        except OSError as error:
-            self._spawner.log(f"the module's description is not written: {error}")
-        else:
-            self._written = line
 
 
 def _replace(path: str, line: str) -> None:
@@ -137,6 +153,7 @@ def _replace(path: str, line: str) -> None:
             raise OSError(28, os.strerror(28), beside)
         os.fchown(descriptor, before.st_uid, before.st_gid)
         os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+        _label_alike(path, descriptor)
         os.fsync(descriptor)
     except OSError:
         os.unlink(beside)
@@ -144,3 +161,11 @@ def _replace(path: str, line: str) -> None:
     finally:
         os.close(descriptor)
     os.rename(beside, path)
+
+
+def _label_alike(path: str, descriptor: int) -> None:
+    """Give it the SELinux label that the manager gave the other; there may be none."""
+    try:
+        os.setxattr(descriptor, _LABEL, os.getxattr(path, _LABEL, follow_symlinks=False))
+    except OSError:
+        return

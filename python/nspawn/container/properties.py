@@ -10,16 +10,14 @@ from __future__ import annotations
 import os
 import time
 
+from nspawn.container import child
 from nspawn.container.keeper import log
-from nspawn.kernel import libc, unix
+from nspawn.kernel import libc
 from nspawn.model.phone import GETPROP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from collections.abc import Sequence
-else:
-    import _signal
 
 SERIAL = "/dev/__properties__/properties_serial"
 _OFFSET = 4
@@ -36,24 +34,7 @@ def wait(wanted: Sequence[tuple[str, str]], root: str) -> int:
 
     wanted: (name, value); root: of the phone.  The child dies with its parent.
     """
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        _signal.set_wakeup_fd(-1)
-        for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGCHLD):
-            _signal.signal(number, _signal.SIG_DFL)
-        libc.prctl(libc.PR_SET_PDEATHSIG, int(_signal.SIGKILL))
-        if os.getppid() == parent:
-            unix.close_others()
-            _look_until(wanted, root)
-            status = 0
-    except OSError as error:
-        log(f"properties are not waited for: {error}")
-    finally:
-        os._exit(status)
+    return child.fork(lambda: _look_until(wanted, root), "properties are not waited for")
 
 
 def _look_until(wanted: Sequence[tuple[str, str]], root: str) -> None:

@@ -305,6 +305,7 @@ class Spawner:
                 instance.on_end.append(self._end_if_empty)
                 instance.stop(None)
         self.ending = True
+        self.errand.stop()
         self._end_if_empty()
 
     def _end_if_empty(self) -> None:

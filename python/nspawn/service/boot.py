@@ -116,6 +116,8 @@ def boot(
 ) -> list[Outcome]:
     """Start what is marked autostart and can start now; one that fails keeps none of the others from it.
 
+    NotRunning when the spawner dies meanwhile; nothing is decided then.
+
     tell: hears of each as it is decided, then of those that wait.  asked: by a person, so that what failed
     before is tried again; again: also what ran in this boot already.  look: which of these conditions hold.
     """
@@ -224,6 +226,8 @@ class _Boot:
     def _start(self, each: Container) -> None:
         try:
             self.containers.start(each.name, noted=True)
+        except NotRunning:
+            raise  # the spawner died: the next one makes this step anew
         except NspawnError as error:
             if isinstance(error, Conflict) and self.containers.get(each.name).state.active:
                 self.decide(each.name, "running")  # somebody was quicker
