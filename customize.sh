@@ -1,4 +1,4 @@
-#!/system/bin/sh
+# shellcheck shell=sh
 # The manager's installer reads this into its own shell (busybox ash), once the zip is at $ZIPFILE.
 # The installer looks for this line as it is: the files are unpacked here, because the managers' way runs three programs
 # for each of a thousand files.
@@ -27,12 +27,12 @@ our_property() {
 
 our_check_manager() {
     # KernelSU and APatch also say they are some Magisk, for old modules.
-    if [ "${KSU:-}" = true ]; then
+    if [ "${APATCH:-}" = true ]; then
+        our_manager="APatch ${APATCH_VER:-}"
+        our_layout=bin
+    elif [ "${KSU:-}" = true ]; then
         our_manager="KernelSU ${KSU_VER:-}"
         [ -n "${KSU_SUKISU:-}" ] && our_manager="SukiSU ${KSU_VER:-}"
-        our_layout=bin
-    elif [ "${APATCH:-}" = true ]; then
-        our_manager="APatch ${APATCH_VER:-}"
         our_layout=bin
     elif [ "${MAGISK_VER_CODE:-0}" -ge 20400 ]; then
         our_manager="Magisk ${MAGISK_VER:-}"

@@ -49,10 +49,9 @@ service() {
     done
 
     zone=$(/system/bin/getprop persist.sys.timezone 2>/dev/null)
-    packages=$MODDIR/python/lib/python3.13/site-packages
-    zones=$packages/tzdata/zoneinfo
+    zones=$MODDIR/share/zoneinfo
     [ -d "$zones" ] || zones=
-    authorities=$packages/certifi/cacert.pem
+    authorities=$MODDIR/python/lib/python3.13/site-packages/certifi/cacert.pem
     [ -f "$authorities" ] || authorities=
 
     # Android's own folders before the manager's: its busybox answers to the names of Android's tools.
@@ -65,8 +64,8 @@ service() {
         "HOME=$our_state" \
         "TMPDIR=$our_state/run/tmp" \
         LANG=C.UTF-8 \
-        "ANDROID_ROOT=${ANDROID_ROOT:-/system}" \
-        "ANDROID_DATA=${ANDROID_DATA:-/data}" \
+        "ANDROID_ROOT=$ANDROID_ROOT" \
+        "ANDROID_DATA=$ANDROID_DATA" \
         ${ANDROID_STORAGE:+"ANDROID_STORAGE=$ANDROID_STORAGE"} \
         ${ANDROID_ART_ROOT:+"ANDROID_ART_ROOT=$ANDROID_ART_ROOT"} \
         ${ANDROID_I18N_ROOT:+"ANDROID_I18N_ROOT=$ANDROID_I18N_ROOT"} \
@@ -80,5 +79,7 @@ service() {
 
 log=$our_state/run/service.log
 [ -d "$our_state/run/tmp" ] || mkdir -p "$our_state/run/tmp" || exit 1
+# A full disk costs the log, not the service.
+true 2>/dev/null >>"$log" || log=/dev/null
 service </dev/null >>"$log" 2>&1 &
 exit 0

@@ -1,4 +1,4 @@
-#!/system/bin/sh
+# shellcheck shell=sh
 # What customize.sh, service.sh, action.sh and uninstall.sh share; they read it with ".".
 # The caller defines `say`, which shows one line. Names begin with "our_": customize.sh is read into the shell of
 # a manager's installer, which has names of its own.
@@ -6,6 +6,9 @@
 our_home=/data/adb/modules/nspawn
 our_state=/data/adb/nspawn
 our_commands="nspawn nspawn-mini getroot"
+
+# Init sets both for everything on a phone; our commands know by them that they are on one.
+export ANDROID_ROOT="${ANDROID_ROOT:-/system}" ANDROID_DATA="${ANDROID_DATA:-/data}"
 
 # our_link FOLDER: KernelSU and APatch show no system/ of a module by themselves, but their shells have these
 # folders in PATH. Both are looked at, because a phone may change its manager. A right link costs no process.

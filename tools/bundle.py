@@ -9,20 +9,21 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools import places, wheels
-from tools.builtin import busybox_of_deb, busybox_source
+from tools.builtin import busybox_source
 from tools.deb import Files
 from tools.debian import Pin, download_pinned, lock_file, only_pin
 from tools.elf import is_elf, read_elf
+from tools.licences import OURS, licences
 from tools.process import BuildError, execute, say
 from tools.stamps import digest
 from tools.trim import DOCUMENTED, keeps_of_library, keeps_of_wheel
 
-#: From trixie. The last three give time zones and licence texts.
+#: From trixie. The last give time zones, licence texts, and the built-in rootfs.
 PACKAGES = (
     "python3.13-minimal",
     "libpython3.13-minimal",
@@ -40,6 +41,7 @@ PACKAGES = (
     "tzdata",
     "gcc-14-base",
     "base-files",
+    "busybox-static",
 )
 #: Where the module is on a phone: the interpreter's own loader has an absolute path.
 MODULE = "/data/adb/modules/nspawn"
@@ -94,9 +96,12 @@ def own_target() -> Target:
 def build_bundle(target: Target) -> Bundle:
     """The bundle for an architecture, from our cache when the locks and these tools are the same."""
     text = lock_file().read_text()
-    pins = {name: only_pin(text, target.debian, name) for name in (*PACKAGES, "busybox-static")}
+    pins = {name: only_pin(text, target.debian, name) for name in PACKAGES}
     wanted = wheels.read_wheels(wheels.lock_file().read_text())
-    tools = [places.HOME / "tools" / f"{name}.py" for name in ("bundle", "deb", "elf", "pack", "trim")]
+    tools = [places.HOME / name for name in OURS]
+    tools += [
+        places.HOME / "tools" / f"{name}.py" for name in ("bundle", "deb", "elf", "licences", "pack", "trim")
+    ]
     state = digest(repr(pins), repr(wanted), places.HOME / "requirements/zip.lock", *tools)
     folder = places.CACHE / "bundle" / f"{target.name}-{state[:16]}"
     bundle = Bundle(target=target, tree=folder / "tree", part=folder / "part.zip")
@@ -105,7 +110,7 @@ def build_bundle(target: Target) -> Bundle:
         for old in folder.parent.glob(f"{target.name}-*"):
             shutil.rmtree(old)
         say(f"assembling the {target.name} bundle")
-        files = assemble(target, pins, wheels.download_wheels(wanted))
+        files = assemble(target, pins, wanted)
         write_tree(files, folder / "part")
         patch(folder / "part" / PYTHON, target)
         (folder / "part").rename(bundle.tree)
@@ -132,14 +137,17 @@ def pack(packer: Bundle, output: Path, files: Iterable[tuple[str, Path, int]], p
     """Let the bundle's Python of this machine compile and zip. files: name in the zip, file, mode."""
     listed = [(name, str(path), f"{mode:o}", treatment(name)) for name, path, mode in files]
     job = {"output": str(output), "parts": [str(part) for part in parts], "files": listed, "shown": MODULE}
-    lib = packer.tree / "python/lib"
-    python = str(packer.tree / PYTHON)
-    words = [str(next(lib.glob("ld-linux-*"))), "--library-path", str(lib), "--argv0", python, python]
-    words += ["-s", "-S", "-P", str(places.HOME / "tools/pack.py")]
+    words = [*interpreter(packer), "-s", "-S", "-P", str(places.HOME / "tools/pack.py")]
     env = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": "315532800", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(words, env=env, input=json.dumps(job), text=True)
     if done.returncode:
         raise BuildError(f"the bundle's Python could not make {output.name}")
+
+
+def interpreter(bundle: Bundle) -> list[str]:
+    """How a bundle's Python is started where it is: its own loader's place is that on a phone."""
+    lib, python = bundle.tree / "python/lib", str(bundle.tree / PYTHON)
+    return [str(next(lib.glob("ld-linux-*"))), "--library-path", str(lib), "--argv0", python, python]
 
 
 def treatment(name: str) -> str:
@@ -152,7 +160,7 @@ def treatment(name: str) -> str:
 
 
 def assemble(
-    target: Target, pins: Mapping[str, Pin], packages: Mapping[str, bytes]
+    target: Target, pins: Mapping[str, Pin], wanted: Sequence[wheels.Wheel]
 ) -> dict[str, tuple[bytes, int]]:
     """Every file of a bundle by its path in the module: content and mode."""
     debian = Files()
@@ -166,15 +174,17 @@ def assemble(
     for name, data in debian.below("usr/share/zoneinfo").items():
         if "/" in name or name in ("UTC", "GMT"):
             files[f"share/zoneinfo/{name}"] = (data, 0o644)
+    packages = wheels.download_wheels(wanted)
     for content in packages.values():
         with zipfile.ZipFile(io.BytesIO(content)) as wheel:
             for info in wheel.infolist():
                 if not info.is_dir() and keeps_of_wheel(info.filename):
                     files[f"{LIBRARY}/site-packages/{info.filename}"] = (wheel.read(info), 0o644)
-    pin = pins["busybox-static"]
-    builtin = f"share/builtin/{target.machine}"
-    files[f"{builtin}/busybox"] = (busybox_of_deb(download_pinned(pin)), 0o755)
+    builtin, pin = f"share/builtin/{target.machine}", pins["busybox-static"]
+    files[f"{builtin}/busybox"] = (debian.read("usr/bin/busybox"), 0o755)
     files[f"{builtin}/SOURCE"] = (busybox_source(pin.version, pin.architecture).encode(), 0o644)
+    for name, text in licences(debian, pins, wanted, packages).items():
+        files[name] = (text, 0o644)
     return files
 
 

@@ -13,7 +13,8 @@ LIBRARY = (
     "pickletools.py pyclbr.py modulefinder.py tabnanny.py symtable.py rlcompleter.py zipapp.py",
     "turtle.py this.py antigravity.py __hello__.py EXTERNALLY-MANAGED sitecustomize.py LICENSE.txt",
     "_aix_support.py _android_support.py _apple_support.py _ios_support.py _osx_support.py",
-    "_distutils_system_mod.py",
+    "_distutils_system_mod.py asyncio/windows_*.py multiprocessing/popen_spawn_win32.py",
+    "encodings/mbcs.py encodings/oem.py",
     # Servers, clients and formats that nothing here speaks.
     "xmlrpc/ wsgiref/ dbm/ curses/ mailbox.py webbrowser.py imaplib.py poplib.py ftplib.py smtplib.py",
     "wave.py shelve.py xml/ plistlib.py",
@@ -29,9 +30,10 @@ LIBRARY = (
 
 #: Of site-packages.
 WHEELS = (
-    "*.dist-info/ bin/ *.pyi */py.typed *.so */_speedups.c",
+    "*.dist-info/ bin/ **/*.pyi **/py.typed **/*.so **/*.c **/tests/",
     # What only a debugger's page, a browser's Python and tests use; a DHCP client that is not ours.
-    "werkzeug/debug/shared/ urllib3/contrib/emscripten/ pyroute2/dhcp/ pyroute2/fixtures/",
+    "werkzeug/debug/shared/ werkzeug/middleware/profiler.py flask/testing.py click/testing.py",
+    "click/_winconsole.py urllib3/contrib/emscripten/ pyroute2/dhcp/ pyroute2/fixtures/",
 )
 
 #: Of lib/python3.13: what makes docstrings from docstrings when it is imported.
@@ -39,8 +41,12 @@ DOCUMENTED = ("email/_policybase.py", "email/policy.py")
 
 
 def pattern(texts: tuple[str, ...]) -> re.Pattern[str]:
-    """One expression for all the names: `*` is anything but a slash, a trailing slash the whole folder."""
-    names = [re.escape(word).replace(r"\*", "[^/]*") for text in texts for word in text.split()]
+    """One expression for all the names: `*` is anything but a slash, `**/` any folders or none.
+
+    A trailing slash stands for all of the folder.
+    """
+    words = [re.escape(word) for text in texts for word in text.split()]
+    names = [word.replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*") for word in words]
     names = [f"{name}.*" if name.endswith("/") else name for name in names]
     return re.compile("|".join(names))
 

@@ -9,12 +9,17 @@ if TYPE_CHECKING:
 
 #: What the spawner, and the programs that it starts, may know of the environment that it was started from.
 PASSED_ON = (
-    "ANDROID_ROOT",
+    "ANDROID_ART_ROOT",
     "ANDROID_DATA",
+    "ANDROID_I18N_ROOT",
+    "ANDROID_ROOT",
+    "ANDROID_STORAGE",
+    "ANDROID_TZDATA_ROOT",
     "HOME",
     "NSPAWN_GUARD",
     "NSPAWN_MODULE",
     "NSPAWN_PHONE",
+    "NSPAWN_REST",
     "NSPAWN_WEB_IDLE",
     "SSL_CERT_FILE",
     "TMPDIR",
@@ -75,6 +80,11 @@ class Layout:
     @property
     def spawner_log(self) -> str:
         return f"{self.root}/run/spawner.log"
+
+    @property
+    def purge(self) -> str:
+        """There when a person has confirmed that an uninstallation shall delete all of this."""
+        return f"{self.root}/purge-confirmed"
 
     @property
     def boot_record(self) -> str:

@@ -12,6 +12,8 @@ from tests.support.command import Result
 from tests.support.program import Program
 
 ANDROID = {"ANDROID_ROOT": "/system", "ANDROID_DATA": "/data"}
+#: With a process 1 of its own: commands join the mount namespace of process 1.
+UNSHARE = ("unshare", "-m", "-n", "-p", "-f", "--mount-proc", "--kill-child")
 #: A tmpfs with what the runtime looks for; then the rest of the command line.
 PHONE = """
 set -e
@@ -37,7 +39,7 @@ def data_folder() -> Iterator[None]:
 def on_phone(
     nspawn: Program, *arguments: str | Path, environment: Mapping[str, str | None] | None = None
 ) -> Result:
-    prefix = ["unshare", "-m", "-n", "sh", "-c", PHONE, "sh"]
+    prefix = [*UNSHARE, "sh", "-c", PHONE, "sh"]
     return nspawn(*arguments, prefix=prefix, environment={**ANDROID, **(environment or {})})
 
 
@@ -71,9 +73,7 @@ def test_everybody_may_ping(nspawn: Program, busybox: Path, options: list[str]) 
 
 def test_a_phone_without_shared_storage_is_no_error(nspawn: Program, busybox: Path) -> None:
     bare = 'mount -t tmpfs phone /data; exec "$@"'
-    result = nspawn(
-        busybox, "echo", "ran", prefix=["unshare", "-m", "-n", "sh", "-c", bare, "sh"], environment=ANDROID
-    )
+    result = nspawn(busybox, "echo", "ran", prefix=[*UNSHARE, "sh", "-c", bare, "sh"], environment=ANDROID)
     assert (result.status, result.out) == (0, "ran\n"), str(result)
     assert "Traceback" not in result.err
 
@@ -97,7 +97,7 @@ def test_off_android_none_of_this_happens(nspawn: Program, busybox: Path) -> Non
         "/bin/sh",
         "-c",
         "ls /mnt/storage /etc/iproute2; cat /proc/sys/net/ipv4/ping_group_range",
-        prefix=["unshare", "-m", "-n", "sh", "-c", PHONE, "sh"],
+        prefix=[*UNSHARE, "sh", "-c", PHONE, "sh"],
     )
     assert "photo" not in result.out
     assert "DCIM" not in result.out
@@ -111,7 +111,7 @@ def test_one_android_variable_alone_is_not_android(nspawn: Program, busybox: Pat
         busybox,
         "ls",
         "/mnt",
-        prefix=["unshare", "-m", "-n", "sh", "-c", PHONE, "sh"],
+        prefix=[*UNSHARE, "sh", "-c", PHONE, "sh"],
         environment={"ANDROID_ROOT": "/system"},
     )
     assert "storage" not in result.out, str(result)

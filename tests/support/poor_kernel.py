@@ -19,6 +19,7 @@ import os
 import platform
 import struct
 import sys
+from collections.abc import Sequence
 
 _NAMESPACES = {
     "time": 0x00000080,
@@ -50,9 +51,11 @@ def _refusal(number: int) -> bytes:
     return _step(_RETURN, _ERRNO | number)
 
 
-def program(*, older_than: int, without: list[str], refuse: list[str]) -> bytes:
-    """The filter as the kernel takes it: 8 bytes a step."""
-    calls = _CALLS[platform.machine()]
+def program(
+    *, older_than: int = 0, without: Sequence[str] = (), refuse: Sequence[str] = (), machine: str = ""
+) -> bytes:
+    """The filter as the kernel takes it: 8 bytes a step. machine: as `uname -m`; this one by default."""
+    calls = _CALLS[machine or platform.machine()]
     steps = [_step(_LOAD, _OFFSET_OF_NUMBER)]
     if older_than:
         steps += [_step(_AT_LEAST, older_than, 0, 1), _refusal(errno.ENOSYS)]

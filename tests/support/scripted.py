@@ -88,7 +88,7 @@ def release(target: Path, *, change: Mapping[str, bytes | None] | None = None, a
     files["python/bin/python3.13"] = _PYTHON.encode()
     files[f"python/lib/ld-linux-{arch}.so.2"] = _LOADER.encode()
     files["python/lib/python3.13/site-packages/certifi/cacert.pem"] = b"authorities\n"
-    files["python/lib/python3.13/site-packages/tzdata/zoneinfo/UTC"] = b"TZif\n"
+    files["share/zoneinfo/UTC"] = b"TZif\n"
     files["share/builtin/x86_64/busybox"] = Path("/bin/busybox").read_bytes()
     manifest = "".join(
         f"{hashlib.sha256(data).hexdigest()}  {name}\n"
@@ -131,13 +131,14 @@ class Rooted:
         timeout: float = 30.0,
     ) -> Result:
         """Run a line of shell, or a script by its path, as root inside."""
-        enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--root", "--wd=/"]
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--root", "--wdns=/"]
         what = (
             [script, *words]
             if script.startswith("/") and not set(" \n") & set(script)
             else ["-c", script, *words]
         )
-        path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/system/bin"}
+        android = {"ANDROID_ROOT": "/system", "ANDROID_DATA": "/data"}
+        path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/system/bin"} | android
         return run(
             [*enter, *shell.split(), *what],
             environment=path | dict(environment or {}),
@@ -182,6 +183,7 @@ cd "$root"
 mkdir -p usr bin sbin lib lib64 etc proc dev sys data system run tmp
 for each in usr bin sbin lib lib64 etc sys; do mount --rbind "/$each" "$each"; done
 mount --rbind /dev dev
+mount -t tmpfs tmpfs sys/fs/cgroup  # or groups of containers would be left behind
 mount -t proc proc proc
 mount -t tmpfs -o "size=$space" tmpfs data
 mkdir -p system/bin data/adb

@@ -25,6 +25,7 @@ from nspawn.model.record import Record
 from nspawn.service.access import SESSION_SECONDS, Access
 from nspawn.service.containers import CreateRequest, Tarball
 from nspawn.service.jobs import Jobs
+from nspawn.service.readings import Readings
 from nspawn.web.app import create_app
 from nspawn.web.auth import Gate
 from nspawn.web.events import Watch
@@ -244,6 +245,7 @@ class Web:
             jobs=self.jobs,
             guard=self.guard,
             host=FakeHost,
+            readings=lambda: Readings(Layout(str(root))),
             watch=self._watch,
             root=str(root),
             session_seconds=SESSION_SECONDS,

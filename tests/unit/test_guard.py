@@ -149,6 +149,18 @@ def test_proofs_are_kept_for_the_last_kernels_and_are_bounded() -> None:
     assert "start:c1999" in made.proven["b"]
 
 
+def test_what_was_removed_is_unproven_on_every_kernel() -> None:
+    made = Ledger()
+    made.prove("a", ["pid", "start:web"])
+    made.prove("b", ["start:web", "start:db"])
+    assert made.unprove("start:web")
+    assert not made.unprove("start:web")
+    assert {kernel: list(proofs) for kernel, proofs in made.proven.items()} == {
+        "a": ["pid"],
+        "b": ["start:db"],
+    }
+
+
 @pytest.mark.parametrize(
     ("trips", "safe", "words"),
     [

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nspawn.cli.show import host_text
+from nspawn.cli.doctor import text as host_text
 from nspawn.kernel import namespaces
 from nspawn.layout import Layout
-from nspawn.service import host
+from nspawn.service import features, host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +29,9 @@ def test_a_poor_kernel_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """As a stock 6.1 GKI: no PID and no IPC namespace, and some options missing."""
     lacking = 0x20000000 | 0x08000000
     monkeypatch.setattr(namespaces, "available", lambda: 0x7FFFFFFF & ~lacking)
-    monkeypatch.setattr(host, "usable_namespaces", lambda _wanted: 0x7FFFFFFF & ~lacking & ~0x40000000)
-    monkeypatch.setattr(host, "kernel_config", lambda: {"VETH": "y", "MEMCG": "y"})
-    monkeypatch.setattr(host, "_shown", lambda _name: None)
+    monkeypatch.setattr(features, "usable_namespaces", lambda _flags: 0x7FFFFFFF & ~lacking & ~0x40000000)
+    monkeypatch.setattr(features, "kernel_config", lambda: {"VETH": "y", "MEMCG": "y"})
+    monkeypatch.setattr(features, "shown_by", lambda _name: "")
     report = host.report(Layout(str(tmp_path)))
     found = {each.name: each for each in (*report.namespaces, *report.features)}
     assert not found["pid"].have
@@ -42,36 +42,21 @@ def test_a_poor_kernel_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert found["memory limit"].have
     assert all(each.why and each.cost and each.hint for each in found.values() if each.have is False)
     assert not report.problems
-    assert "CONFIG_PID_NS" in host_text(report)
+    text = host_text(report)
+    assert "CONFIG_PID_NS" in text
+    assert text.index("no   pid") < text.index("yes  mnt"), "what is missing comes first"
 
 
 def test_a_kernel_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "kernel_config", lambda: None)
-    monkeypatch.setattr(host, "_shown", lambda _name: None)
+    monkeypatch.setattr(features, "kernel_config", lambda: None)
+    monkeypatch.setattr(features, "shown_by", lambda _name: "")
     report = host.report(Layout(str(tmp_path)))
     assert {each.have for each in report.features if each.config} == {None}
+    assert not report.config
     assert "?" in host_text(report)
 
 
 def test_no_mount_namespace_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "usable_namespaces", lambda _wanted: 0)
+    monkeypatch.setattr(features, "usable_namespaces", lambda _flags: 0)
     report = host.report(Layout(str(tmp_path)))
     assert "mnt" in [each.name for each in report.problems]
-
-
-@pytest.mark.parametrize("data", [b"", b"not gzip", b"\x1f\x8b\x08"])
-def test_a_configuration_that_cannot_be_read(
-    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "config.gz").write_bytes(data)
-    real = open
-    monkeypatch.setattr(
-        "builtins.open",
-        lambda path, *rest, **more: real(
-            tmp_path / "config.gz" if path == "/proc/config.gz" else path, *rest, **more
-        ),
-    )
-    monkeypatch.setattr("platform.release", lambda: "0.0.0-none")
-    host.kernel_config.cache_clear()
-    assert host.kernel_config() is None
-    host.kernel_config.cache_clear()

@@ -1,13 +1,20 @@
 /** What can be done with a container, and what is said when it is done. */
-import { actOn, changeContainer, deleteContainer } from "./api.js";
-import { forget, learn, reload } from "./live.js";
+import { actOn, changeContainer, decideGuard, deleteContainer } from "./api.js";
+import { forget, learn, learnGuard, reload } from "./live.js";
 import { said } from "./parts/toasts.js";
 
-const DONE = { start: "started", stop: "stopped", restart: "restarted", kill: "ended" };
+const DONE = {
+  start: "started",
+  stop: "stopped",
+  restart: "restarted",
+  kill: "ended",
+  freeze: "paused",
+  thaw: "goes on",
+};
 
 /**
  * @param {string} name
- * @param {"start" | "stop" | "restart" | "kill"} verb
+ * @param {keyof typeof DONE} verb
  */
 export async function act(name, verb) {
   learn(await actOn(name, verb));
@@ -16,11 +23,16 @@ export async function act(name, verb) {
 
 /**
  * @param {string} name
- * @param {"autostart.enabled" | "boot"} key
- * @param {boolean} on
+ * @param {string} key of a setting, dotted
+ * @param {string | number | boolean | string[]} value
  */
-export async function setFlag(name, key, on) {
-  learn(await changeContainer(name, { [key]: on }));
+export async function setSetting(name, key, value) {
+  learn(await changeContainer(name, { [key]: value }));
+}
+
+/** @param {Parameters<typeof decideGuard>[0]} decision */
+export async function decide(decision) {
+  learnGuard(await decideGuard(decision));
 }
 
 /** @param {string} name */

@@ -1,9 +1,10 @@
 /** One function for each endpoint of the server (docs/openapi.yaml). */
-import { parseContainer, parseJob } from "./model.js";
+import { parseContainer, parseGuard, parseJob } from "./model.js";
 import { Shape } from "./shape.js";
 import { send, upload } from "./transport.js";
 
 /** @typedef {import("./model.js").Container} Container */
+/** @typedef {import("./model.js").Guard} Guard */
 /** @typedef {import("./model.js").Job} Job */
 /** @typedef {{ kind: "builtin" } | { kind: "folder" | "tarball", path: string }} Source */
 
@@ -52,7 +53,7 @@ export async function uploadContainer(name, file, { start, boot }, options) {
 
 /**
  * @param {string} name
- * @param {"start" | "stop" | "restart" | "kill"} verb
+ * @param {"start" | "stop" | "restart" | "kill" | "freeze" | "thaw"} verb
  * @returns {Promise<Container>}
  */
 export async function actOn(name, verb) {
@@ -61,7 +62,7 @@ export async function actOn(name, verb) {
 
 /**
  * @param {string} name
- * @param {Record<string, string | number | boolean>} changes settings by dotted key
+ * @param {Record<string, string | number | boolean | string[]>} changes settings by dotted key
  * @returns {Promise<Container>}
  */
 export async function changeContainer(name, changes) {
@@ -86,4 +87,22 @@ export async function cancelJob(id) {
 /** @returns {Promise<Shape>} the report on the machine; its page reads it */
 export async function hostReport() {
   return new Shape(await send("GET", `${BASE}/host`), "host");
+}
+
+/** @returns {Promise<Shape>} what changes from minute to minute: memory, disk, load, battery, temperatures */
+export async function readings() {
+  return new Shape(await send("GET", `${BASE}/host/readings`), "readings");
+}
+
+/** @returns {Promise<Guard>} */
+export async function guardStatus() {
+  return parseGuard(await send("GET", `${BASE}/guard`));
+}
+
+/**
+ * @param {{ action: "try-again" } | { action: "never" | "allow", feature: string }} decision
+ * @returns {Promise<Guard>}
+ */
+export async function decideGuard(decision) {
+  return parseGuard(await send("POST", `${BASE}/guard`, { body: decision }));
 }

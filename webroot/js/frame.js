@@ -1,6 +1,7 @@
 /** What is around every page: the name, the way to the other pages, and whether the page is live. */
 import { html, useEffect, useRef } from "./html.js";
 import { useLive } from "./live.js";
+import { GuardBanner } from "./parts/banner.js";
 import { Icon } from "./parts/icons.js";
 
 /** @typedef {import("./router.js").Route} Route */
@@ -8,7 +9,7 @@ import { Icon } from "./parts/icons.js";
 const LINKS = /** @type {const} */ ([
   { href: "#/", text: "Containers", icon: "containers", pages: ["containers", "container"] },
   { href: "#/new", text: "New", icon: "add", pages: ["new"] },
-  { href: "#/host", text: "Machine", icon: "host", pages: ["host"] },
+  { href: "#/host", text: "Machine", icon: "host", pages: ["host", "guard"] },
 ]);
 
 const LINK_WORDS = { connecting: "Connecting", live: "Live", lost: "Not connected" };
@@ -54,7 +55,10 @@ export function Frame({ route, children }) {
         <${LinkMark} />
       </div>
     </div>
-    <main class="main" tabindex="-1" ref=${main}>${children}</main>
+    <main class="main" tabindex="-1" ref=${main}>
+      ${route.page !== "guard" && html`<${GuardBanner} />`}
+      ${children}
+    </main>
   </div>`;
 }
 

@@ -1,12 +1,13 @@
 /** The state that all pages share, kept true by the event stream. */
-import { listContainers, listJobs } from "./api.js";
+import { guardStatus, listContainers, listJobs } from "./api.js";
 import { useEffect, useState } from "./html.js";
-import { parseContainer, parseJob } from "./model.js";
+import { parseContainer, parseGuard, parseJob } from "./model.js";
 import { asProblem } from "./problem.js";
 import { Shape } from "./shape.js";
 import { EventLine } from "./transport.js";
 
 /** @typedef {import("./model.js").Container} Container */
+/** @typedef {import("./model.js").Guard} Guard */
 /** @typedef {import("./model.js").Job} Job */
 /** @typedef {import("./problem.js").Problem} Problem */
 /**
@@ -15,6 +16,7 @@ import { EventLine } from "./transport.js";
  * @property {Problem | null} problem why nothing could be loaded
  * @property {ReadonlyMap<string, Container> | null} containers null before the first answer
  * @property {ReadonlyMap<string, Job>} jobs
+ * @property {Guard | null} guard null before the first answer
  */
 /** @typedef {{ text: string, start: boolean, problem: string }} ConsolePiece */
 
@@ -22,7 +24,8 @@ import { EventLine } from "./transport.js";
 const HIDDEN = 15_000;
 
 /** @type {Live} */
-let state = { link: "connecting", problem: null, containers: null, jobs: new Map() };
+const NOTHING = { link: "connecting", problem: null, containers: null, jobs: new Map(), guard: null };
+let state = NOTHING;
 /** @type {Set<() => void>} */
 const listeners = new Set();
 /** @type {EventLine | null} */
@@ -72,16 +75,23 @@ export function learnJob(job) {
   set({ jobs: new Map(state.jobs).set(job.id, job) });
 }
 
+/** @param {Guard} guard */
+export function learnGuard(guard) {
+  version += 1;
+  set({ guard });
+}
+
 /** Load everything; again when something changed meanwhile. */
 export async function reload() {
   try {
     for (let tries = 0; tries < 3; tries += 1) {
       const before = version;
-      const [containers, jobs] = await Promise.all([listContainers(), listJobs()]);
+      const [containers, jobs, guard] = await Promise.all([listContainers(), listJobs(), guardStatus()]);
       set({
         problem: null,
         containers: new Map(containers.map((each) => [each.name, each])),
         jobs: new Map(jobs.map((each) => [each.id, each])),
+        guard,
       });
       if (before === version) return;
     }
@@ -100,6 +110,7 @@ function onEvent(event, data) {
   else if (event === "container") learn(parseContainer(data));
   else if (event === "removed") forget(new Shape(data, "event").text("name"));
   else if (event === "job") learnJob(parseJob(data));
+  else if (event === "guard") learnGuard(parseGuard(data));
   else if (event === "log") {
     const shape = new Shape(data, "log");
     if (watched?.name !== shape.text("name")) return;
@@ -162,6 +173,6 @@ export function stayLive() {
     document.removeEventListener("visibilitychange", seen);
     line?.close();
     line = null;
-    set({ link: "connecting", problem: null, containers: null, jobs: new Map() });
+    set(NOTHING);
   };
 }

@@ -3,9 +3,11 @@ import { login } from "./api.js";
 import { Frame } from "./frame.js";
 import { html, render, useEffect, useErrorBoundary, useState } from "./html.js";
 import { stayLive } from "./live.js";
+import { inManager } from "./manager.js";
 import { ContainerPage } from "./pages/container.js";
 import { ContainersPage } from "./pages/containers.js";
 import { CreatePage } from "./pages/create.js";
+import { GuardPage } from "./pages/guard.js";
 import { HostPage } from "./pages/host.js";
 import { LoginPage } from "./pages/login.js";
 import { MissingPage } from "./pages/missing.js";
@@ -27,6 +29,7 @@ function Page({ route }) {
   if (route.page === "container") return html`<${ContainerPage} key=${route.name} name=${route.name} />`;
   if (route.page === "new") return html`<${CreatePage} />`;
   if (route.page === "host") return html`<${HostPage} />`;
+  if (route.page === "guard") return html`<${GuardPage} />`;
   if (route.page === "containers") return html`<${ContainersPage} />`;
   return html`<${MissingPage} />`;
 }
@@ -53,6 +56,12 @@ function takeCode() {
 }
 
 async function start() {
+  if (inManager()) {
+    // Inside a root manager this file is not served by anybody: it shows the way to the one that is.
+    const { showManager } = await import("./pages/manager.js");
+    showManager();
+    return;
+  }
   const code = takeCode();
   let problem = null;
   if (code) {

@@ -15,6 +15,8 @@ import { Shape } from "./shape.js";
  * @property {string} rootfs
  * @property {Settings} settings
  * @property {Reason | null} damaged
+ * @property {string} frozen why it is paused, or empty
+ * @property {string} waits what its start at boot waits for, or empty
  * @typedef {object} Settings
  * @property {string} image
  * @property {string[]} command
@@ -27,7 +29,13 @@ import { Shape } from "./shape.js";
  * @property {string} network
  * @property {string[]} ports
  * @property {boolean} autostart
+ * @property {string[]} when conditions of its start at boot
+ * @property {string[]} after containers that start before it
+ * @property {number} delay seconds before its start at boot
  * @property {string} restart
+ * @property {string} storage where the phone's shared storage is shown, or empty
+ * @property {boolean} wakeLock
+ * @property {boolean} pausable
  * @typedef {object} Job
  * @property {string} id
  * @property {string} kind
@@ -39,6 +47,16 @@ import { Shape } from "./shape.js";
  * @property {number | null} eta seconds
  * @property {"running" | "done" | "failed" | "cancelled"} state
  * @property {Reason | null} error
+ * @typedef {object} Guard
+ * @property {boolean} active whether this machine has one: phones do
+ * @property {boolean} blocked whether it keeps containers from starting
+ * @property {boolean} safeMode
+ * @property {number} failedBoots
+ * @property {Trip | null} trip
+ * @property {string[]} never features that are never used
+ * @property {string} problem what is wrong with its own file
+ * @property {{ name: string, text: string }[]} pstore the kernel's last messages
+ * @typedef {{ step: string, container: string, feature: string, kernel: string, when: number | null, text: string }} Trip
  */
 
 const STATES = ["stopped", "starting", "running", "stopping", "backoff"];
@@ -72,6 +90,8 @@ export function parseContainer(value, path = "container") {
     rootfs: shape.text("rootfs", ""),
     settings: parseSettings(shape.object("settings")),
     damaged: parseReason(shape.maybe("damaged")),
+    frozen: state.text("frozen", ""),
+    waits: state.text("waits", ""),
   };
 }
 
@@ -81,6 +101,7 @@ export function parseContainer(value, path = "container") {
  */
 function parseSettings(shape) {
   const network = shape.maybe("network");
+  const autostart = shape.maybe("autostart");
   return {
     image: shape.text("image", ""),
     command: shape.texts("command"),
@@ -92,8 +113,14 @@ function parseSettings(shape) {
     binds: shape.texts("binds"),
     network: network?.text("mode", "host") ?? "host",
     ports: network?.texts("ports") ?? [],
-    autostart: shape.maybe("autostart")?.flag("enabled", false) ?? false,
+    autostart: autostart?.flag("enabled", false) ?? false,
+    when: autostart?.texts("when") ?? [],
+    after: autostart?.texts("after") ?? [],
+    delay: autostart?.number("delay") ?? 0,
     restart: shape.maybe("restart")?.text("policy", "no") ?? "no",
+    storage: shape.text("storage", ""),
+    wakeLock: shape.flag("wake_lock", false),
+    pausable: shape.flag("pausable", false),
   };
 }
 
@@ -116,5 +143,35 @@ export function parseJob(value, path = "job") {
     eta: shape.number("eta"),
     state: state === "done" || state === "failed" || state === "cancelled" ? state : "running",
     error: parseReason(shape.maybe("error")),
+  };
+}
+
+/**
+ * @param {unknown} value
+ * @param {string} [path]
+ * @returns {Guard}
+ */
+export function parseGuard(value, path = "guard") {
+  const shape = new Shape(value, path);
+  const trip = shape.maybe("trip");
+  return {
+    active: shape.flag("active", true),
+    blocked: shape.flag("blocked", false),
+    safeMode: shape.flag("safe_mode", false),
+    failedBoots: shape.number("failed_boots") ?? 0,
+    trip: trip && {
+      step: trip.text("step", ""),
+      container: trip.text("container", ""),
+      feature: trip.text("feature", ""),
+      kernel: trip.text("kernel", ""),
+      when: trip.number("when"),
+      text: trip.text("text", ""),
+    },
+    never: shape.texts("never"),
+    problem: shape.text("problem", ""),
+    pstore: shape.list("pstore", (item, at) => {
+      const file = new Shape(item, at);
+      return { name: file.text("name"), text: file.text("text", "") };
+    }),
   };
 }

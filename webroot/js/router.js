@@ -1,8 +1,8 @@
-/** Which page is shown: `#/`, `#/containers/NAME`, `#/new`, `#/host`. */
+/** Which page is shown: `#/`, `#/containers/NAME`, `#/new`, `#/host`, `#/guard`. */
 import { useEffect, useState } from "./html.js";
 
 /**
- * @typedef {{ page: "containers" | "new" | "host" | "missing" }
+ * @typedef {{ page: "containers" | "new" | "host" | "guard" | "missing" }
  *   | { page: "container", name: string }} Route
  */
 
@@ -13,7 +13,9 @@ import { useEffect, useState } from "./html.js";
 export function parseRoute(hash) {
   const parts = hash.replace(/^#/, "").split("/").filter(Boolean);
   if (parts.length === 0) return { page: "containers" };
-  if (parts.length === 1 && (parts[0] === "new" || parts[0] === "host")) return { page: parts[0] };
+  const [first] = parts;
+  if (parts.length === 1 && (first === "new" || first === "host" || first === "guard"))
+    return { page: first };
   if (parts.length === 2 && parts[0] === "containers" && parts[1]) {
     try {
       return { page: "container", name: decodeURIComponent(parts[1]) };

@@ -2,91 +2,107 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from nspawn.android import manager, programs, properties
 from nspawn.layout import on_android
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: (name, folder or file that only this manager has), most specific first (facts: module).
-_MANAGERS = (
-    ("APatch", "/data/adb/ap/bin/busybox"),
-    ("KernelSU", "/data/adb/ksu/bin/busybox"),
-    ("Magisk", "/data/adb/magisk/busybox"),
-)
-_GETPROP = "/system/bin/getprop"
-_SECONDS = 5.0
+_SECCOMP = {"0": "none", "1": "strict", "2": "filter"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """Empty text for what is not known.  manager: Magisk, KernelSU, APatch; termux: called from Termux."""
+    """Empty text for what is not known.
+
+    manager: Magisk, KernelSU, APatch; selinux: enforcing or permissive; context: ours; seccomp: none, strict
+    or filter, of this process; programs: what each tool says of its version; termux: called from Termux.
+    """
 
     android: bool = False
     model: str = ""
+    soc: str = ""
     release: str = ""
     sdk: str = ""
     patch: str = ""
     manager: str = ""
+    manager_version: str = ""
     selinux: str = ""
+    context: str = ""
+    seccomp: str = ""
     termux: bool = False
+    programs: Mapping[str, str] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, str | bool]:
+    def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {
-            "android": self.android,
-            "model": self.model,
-            "release": self.release,
-            "sdk": self.sdk,
-            "patch": self.patch,
-            "manager": self.manager,
-            "selinux": self.selinux,
-            "termux": self.termux,
-        }
+        return asdict(self)
 
 
-def getprop(name: str) -> str:
-    """One system property, or "" when there is none or nobody to ask."""
-    try:
-        result = subprocess.run(
-            [_GETPROP, name], stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return result.stdout.decode("utf-8", "replace").strip()
+def look(
+    environ: Mapping[str, str],
+    read: Callable[[], Mapping[str, str]] = properties.read,
+    versions: Callable[[str], dict[str, str]] = programs.versions,
+) -> Device:
+    """The device; on any other Linux machine only `android=False`.
 
-
-def find_manager(environ: Mapping[str, str], exists: Callable[[str], bool] = os.path.exists) -> str:
-    """Who rooted the phone: by the variables of its scripts, else by its files."""
-    for variable, name in (("APATCH", "APatch"), ("KSU", "KernelSU"), ("MAGISK_VER_CODE", "Magisk")):
-        if environ.get(variable):
-            return name
-    return next((name for name, path in _MANAGERS if exists(path)), "")
-
-
-def look(environ: Mapping[str, str], prop: Callable[[str], str] = getprop) -> Device:
-    """The device; on any other Linux machine only `android=False`."""
+    read: the phone's properties; versions: of the tools, by the path of the manager's busybox.
+    """
     if not on_android(environ):
         return Device()
+    props = read()
+    name = manager.find(environ)
     return Device(
         android=True,
-        model=" ".join(part for part in map(prop, ("ro.product.manufacturer", "ro.product.model")) if part),
-        release=prop("ro.build.version.release"),
-        sdk=prop("ro.build.version.sdk"),
-        patch=prop("ro.build.version.security_patch"),
-        manager=find_manager(environ),
+        model=model(props),
+        soc=soc(props),
+        release=props.get("ro.build.version.release", ""),
+        sdk=props.get("ro.build.version.sdk", ""),
+        patch=props.get("ro.build.version.security_patch", ""),
+        manager=name,
+        manager_version=manager.version(name, environ),
         selinux=_selinux(),
+        context=_line("/proc/self/attr/current").strip("\0"),
+        seccomp=_seccomp(),
         termux="com.termux" in environ.get("PREFIX", "") + environ.get("HOME", ""),
+        programs=versions(manager.busybox(name)),
     )
 
 
+def model(props: Mapping[str, str]) -> str:
+    """Maker and model, without saying the maker twice."""
+    maker, name = props.get("ro.product.manufacturer", ""), props.get("ro.product.model", "")
+    if name.lower().startswith(maker.lower()):
+        return name
+    return f"{maker} {name}".strip()
+
+
+def soc(props: Mapping[str, str]) -> str:
+    """The chip: named since Android 12, before that by its board."""
+    named = f"{props.get('ro.soc.manufacturer', '')} {props.get('ro.soc.model', '')}".strip()
+    return named or props.get("ro.board.platform", "") or props.get("ro.hardware", "")
+
+
 def _selinux() -> str:
+    return {"1": "enforcing", "0": "permissive"}.get(_line("/sys/fs/selinux/enforce")[:1], "")
+
+
+def _seccomp() -> str:
+    """Of this process: some managers' shells carry a filter, which costs namespaces (facts: module)."""
     try:
-        with open("/sys/fs/selinux/enforce", encoding="ascii") as file:
-            return "enforcing" if file.read(1) == "1" else "permissive"
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    value = next((line[8:].strip() for line in lines if line.startswith("Seccomp:")), "")
+    return _SECCOMP.get(value, value)
+
+
+def _line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline().strip()
     except OSError:
         return ""

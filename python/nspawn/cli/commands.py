@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base, create, guard, machine
+from nspawn.cli import base, create, guard, machine, uninstall
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def _list(arguments: argparse.Namespace) -> int:
     for each in containers:
         if each.damaged:
             sys.stderr.write(f"{each.damaged.render()}\n")
+    guard.tell_blocked()
     return 0
 
 
@@ -254,4 +255,5 @@ _COMMANDS = {
     "stop": _stop,
     "thaw": _thaw,
     "token": machine.token,
+    "uninstall": uninstall.uninstall,
 }

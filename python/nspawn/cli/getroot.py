@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from nspawn.errors import NspawnError, UsageError
+from nspawn.kernel import initmounts
 
 _HELP = """\
 Usage: getroot builtin [-o DIR]
@@ -23,6 +25,7 @@ nspawn create NAME --tar FILE
 
 def main(argv: list[str]) -> int:
     """Run the command line (without the program's name); the exit status."""
+    initmounts.join(os.environb)
     try:
         return _main(argv)
     except NspawnError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -36,14 +37,18 @@ def boot(arguments: argparse.Namespace) -> int:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """`nspawn doctor`: status 1 when containers cannot run here."""
-    from nspawn.cli import show
+    if arguments.brief:
+        from nspawn.cli import brief
+
+        return brief.main()
+    from nspawn.cli import doctor as show
     from nspawn.service import host
 
     report = host.report(base.layout())
     if arguments.json:
         base.say_json(report.as_dict())
     else:
-        sys.stdout.write(show.host_text(report))
+        sys.stdout.write(show.text(report))
     return 1 if report.problems else 0
 
 
@@ -85,6 +90,7 @@ def shutdown(_arguments: argparse.Namespace) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     """`nspawn serve`: become the keeper."""
+    from nspawn.android import environment
     from nspawn.service import config, daemon, page
     from nspawn.service.store import Store
 
@@ -107,7 +113,10 @@ def serve(arguments: argparse.Namespace) -> int:
     )
     os.umask(0o077)
     os.chdir("/")
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        # A shell's "&" has both ignored, and each container would inherit that.
+        signal.signal(number, signal.SIG_DFL)
     try:
-        os.execve(command[0], command, daemon.environment(os.environ))  # noqa: S606  (no shell is wanted)
+        os.execve(command[0], command, environment.service(os.environ, layout))  # noqa: S606  (no shell is wanted)
     except OSError as error:
         raise NspawnError("the spawner cannot be started", error.strerror or str(error)) from None

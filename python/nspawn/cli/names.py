@@ -26,5 +26,6 @@ SUBCOMMANDS = {
     "serve": "Run the spawner and the page in the foreground",
     "shutdown": "Stop all containers in order, and the spawner",
     "login": "Show an address that opens the page, valid once, for a minute",
+    "uninstall": "Remove the module at the next reboot; containers and settings stay, or go with --purge",
     "token": "Show the token of the page",
 }

@@ -76,7 +76,9 @@ def build(commands: dict[str, Command]) -> Parser:
     boot.add_argument("--wait", action="store_true", help="stay until nothing waits any more")
     boot.add_argument("--again", action="store_true", help="also what was stopped since the machine started")
     doctor = add("doctor", named=False)
-    doctor.add_argument("--json", action="store_true", help="for programs")
+    form = doctor.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--brief", action="store_true", help="a few narrow lines, at once")
     guard = add("guard", named=False)
     guard.add_argument(
         "action",
@@ -91,6 +93,11 @@ def build(commands: dict[str, Command]) -> Parser:
     login.add_argument("--code", action="store_true", help="only the code")
     token = add("token", named=False)
     token.add_argument("action", nargs="?", choices=["rotate"], help="make a new one; all logins end")
+    gone = add("uninstall", named=False)
+    fate = gone.add_mutually_exclusive_group()
+    fate.add_argument("--purge", action="store_true", help="delete all containers, images and settings too")
+    fate.add_argument("--keep", action="store_true", help="take an uninstallation back, before the reboot")
+    gone.add_argument("--yes", action="store_true", help="do not ask")
     add("shutdown", named=False)
     serve = add("serve", named=False)
     serve.add_argument(

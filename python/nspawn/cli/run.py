@@ -40,6 +40,10 @@ def main(argv: list[str], *, mini: bool = False) -> NoReturn:
 
 
 def _run(argv: list[str], *, mini: bool) -> int:
+    if b"ANDROID_ROOT" in posix.environ:
+        from nspawn.kernel import initmounts
+
+        initmounts.join(posix.environ)
     if _may_be_handed_over(argv):
         from nspawn.container import handover
 

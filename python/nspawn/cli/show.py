@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from nspawn.model.progress import Meter, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from nspawn.service.containers import Container, State
-    from nspawn.service.host import Feature, HostReport
 
 #: Seconds between two drawings of the progress; between two lines without a terminal.
 _PACE = 0.1
@@ -108,84 +107,6 @@ def container_text(each: Container, settings: dict[str, str]) -> str:
     rows += settings.items()
     width = max(len(key) for key, _value in rows)
     return "".join(f"{key.ljust(width)}  {value}\n" for key, value in rows)
-
-
-def host_text(report: HostReport) -> str:
-    """The text of `nspawn doctor`."""
-    device = report.device
-    lines = [f"{report.system or 'Linux'}, kernel {report.kernel}, {report.arch}"]
-    if device.android:
-        lines.append(
-            f"Android {device.release} (SDK {device.sdk}), {device.model or 'unknown model'}, "
-            f"rooted by {device.manager or 'something unknown'}, SELinux {device.selinux or 'unknown'}"
-        )
-    memory, disk = (f"{size(of['available'])} of {size(of['total'])}" for of in (report.memory, report.disk))
-    lines += [
-        f"memory {memory} available, disk {disk} free, up {duration(report.uptime)}",
-        f"nspawn {report.versions['nspawn']}, Python {report.versions['python']}",
-        f"spawner: process {report.spawner['pid']}" if report.spawner["running"] else "spawner: not running",
-        *(f"  {text}" for text in report.spawner["refused"]),
-        *_power(report.power),
-        "",
-        "Namespaces",
-        *_features(report.namespaces),
-        "",
-        "Control groups",
-        *_cgroups(report),
-        "",
-        "Features",
-        *_features(report.features),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _power(power: Mapping[str, Any]) -> list[str]:
-    lines = []
-    battery, rules = power["battery"], power["rules"]
-    if battery is not None:
-        parts = [battery["status"] or "unknown"]
-        if battery["capacity"] is not None:
-            parts.insert(0, f"{battery['capacity']} %")
-        if battery["celsius"] is not None:
-            parts.insert(1, f"{battery['celsius']:g} °C")
-        if battery["health"]:
-            parts.append(f"health {battery['health']}")
-        lines.append(clean(f"battery {', '.join(parts)}"))
-    if power["thermal"]:
-        name, celsius = max(
-            ((each["name"], each["celsius"]) for each in power["thermal"]), key=lambda each: each[1]
-        )
-        lines.append(clean(f"warmest of {len(power['thermal'])} sensors: {name}, {celsius:.1f} °C"))
-    freezing = []
-    if rules["freeze_above"]:
-        freezing.append(f"above {rules['freeze_above']:g} °C until below {rules['thaw_below']:g} °C")
-    if rules["freeze_below_charge"]:
-        freezing.append(f"below {rules['freeze_below_charge']} % until above {rules['thaw_above_charge']} %")
-    if freezing:
-        lines.append(f"pausable containers are frozen {', and '.join(freezing)}")
-    if power["problem"]:
-        lines.append(power["problem"])
-    return lines
-
-
-def _cgroups(report: HostReport) -> list[str]:
-    groups = report.cgroups
-    if not groups["version"]:
-        return [f"  no   {groups['why']}", f"       {groups['cost']}", f"       {groups['hint']}"]
-    names = " ".join(groups["controllers"]) or "none"
-    return [f"  yes  version {groups['version']} at {groups['path']}, controllers: {names}"]
-
-
-def _features(features: Sequence[Feature]) -> list[str]:
-    have = [each.name for each in features if each.have]
-    lines = [f"  yes  {', '.join(have)}"] if have else []
-    for each in features:
-        if each.have:
-            continue
-        mark = "no " if each.have is False else "?  "
-        lines.append(f"  {mark}  {each.name}: {each.why}")
-        lines += [f"       {text}" for text in (each.cost, each.hint) if text]
-    return lines
 
 
 class Bar:

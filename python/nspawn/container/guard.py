@@ -210,6 +210,11 @@ class Guard:
         self.clear(model.NAMESPACE)
         return []
 
+    def unprove(self, name: str) -> None:
+        """Nothing is known of it any more: another may come to have its name."""
+        if self.is_proven(name):
+            self._try(lambda ledger: ledger.unprove(name))
+
     def inherited(self) -> bool:
         """Whether there are notes of this boot whose writer is gone: the machine outlived their steps."""
         return any(self._is_orphan(note) for note in self._ledger.notes)

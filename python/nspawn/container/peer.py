@@ -218,6 +218,7 @@ class Peer:
 
     def _watch(self, _record: Record, _descriptors: list[int]) -> None:
         self.watching = True
+        self._spawner.pool.expect()  # the page, most often: somebody looks, and may press start
         self.reply(Record((("ok", 1),)))
 
     def _changed(self, record: Record, _descriptors: list[int]) -> None:
@@ -227,10 +228,8 @@ class Peer:
         self.reply(Record((("ok", 1),)))
 
     def _guard(self, _record: Record, _descriptors: list[int]) -> None:
-        free = self._spawner.guard_changed()
-        if free:
-            self._spawner.errand.run()  # what it held, if this boot is not decided
-        self.reply(Record((("ok", 1), ("unblocked", int(free)))))
+        self._spawner.guard_changed()
+        self.reply(Record((("ok", 1),)))
 
     def _forget(self, record: Record, _descriptors: list[int]) -> None:
         name = record.text("name")
@@ -239,6 +238,7 @@ class Peer:
             raise Conflict(f"{name} is {instance.state}", hint=f"Stop it first: nspawn stop {name}.")
         self._spawner.instances.pop(name, None)
         self._spawner.errand.give_up(name)
+        self._spawner.probation.forget(name)
         self._spawner.publish(Record((("event", "removed"), ("name", name))))
         self.reply(Record((("ok", 1),)))
 

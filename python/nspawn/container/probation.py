@@ -89,6 +89,11 @@ class Probation:
         self._starts[name] = time.monotonic()
         self._spawner.loop.after(_SETTLED, self._settle)
 
+    def forget(self, name: str) -> None:
+        """A container that is removed or renamed."""
+        if self.guard.active:
+            self.guard.unprove(_proof(name))
+
     def _settle(self) -> None:
         """The machine has gone on: take back the notes of the starts that are old enough."""
         until = time.monotonic() - _SETTLED + _SLACK

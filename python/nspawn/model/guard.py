@@ -184,6 +184,10 @@ class Ledger:
             self.proven.pop(next(iter(self.proven)))
         return bool(fresh)
 
+    def unprove(self, name: str) -> bool:
+        """Nothing is known of it any more, on any kernel; False when that was so."""
+        return sum(proofs.pop(name, name) is None for proofs in self.proven.values()) > 0
+
     # Its file
 
     def encode(self) -> bytes:

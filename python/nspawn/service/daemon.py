@@ -10,23 +10,21 @@ import time
 from typing import TYPE_CHECKING
 
 import nspawn
+from nspawn.android import environment
 from nspawn.container.client import Client
 from nspawn.errors import NotRunning, NspawnError
 from nspawn.kernel import libc
-from nspawn.layout import PASSED_ON, Layout, on_android
+from nspawn.layout import Layout, on_android
 from nspawn.service import page
 from nspawn.service.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from nspawn.model.record import Record
 
 _SECONDS = 20.0
 _IN_CREATE = 0x100
 _IN_MOVED_TO = 0x80
 _LARGEST_LOG = 1 << 20
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/system/bin"
 
 
 def command(layout: Layout, addresses: list[str], *, strict: bool = False, boot: bool = False) -> list[str]:
@@ -46,12 +44,6 @@ def command(layout: Layout, addresses: list[str], *, strict: bool = False, boot:
         layout.root,
         *addresses,
     ]
-
-
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of the caller's session but what `PASSED_ON` names."""
-    clean = {"PATH": environ.get("PATH") or _PATH, "LANG": "C.UTF-8"}
-    return clean | {key: environ[key] for key in PASSED_ON if key in environ}
 
 
 def ensure(layout: Layout, client: Client) -> Record:
@@ -115,7 +107,7 @@ def _spawn(layout: Layout) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd="/",
-            env=environment(os.environ),
+            env=environment.service(os.environ, layout),
             umask=0o077,
             start_new_session=True,
         )

@@ -11,7 +11,7 @@ from nspawn.container.guard import Guard
 from nspawn.errors import Conflict, NotRunning, UsageError
 from nspawn.kernel import namespaces, pstore
 from nspawn.model import guard as model
-from nspawn.service import boot, files
+from nspawn.service import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -146,10 +146,7 @@ def _decide(layout: Layout, environ: Mapping[str, str], change: Callable[[Guard]
     except OSError as error:
         raise files.system_error("the crash guard's file was not written", error) from None
     try:
-        answer = Client(layout).call("guard")
+        Client(layout).call("guard")
     except NotRunning:
         pass  # the next one reads the file
-    else:
-        if answer.flag("unblocked"):
-            boot.boot(layout, lambda _outcome: None)
     return status(layout, environ)

@@ -1,4 +1,4 @@
-"""The machine and the work on it: /health, /api/v1/host, /api/v1/settings, /api/v1/jobs."""
+"""The machine and the work on it: /health, /api/v1/host, its readings, /api/v1/settings, /api/v1/jobs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ def machine_routes(services: Services, streams: Streams) -> Blueprint:
     @routes.get("/api/v1/host")
     def host() -> Response:
         return jsonify(services.host().as_dict())
+
+    @routes.get("/api/v1/host/readings")
+    def readings() -> Response:
+        return jsonify(services.readings().as_dict())
 
     @routes.get("/api/v1/settings")
     def settings() -> Response:

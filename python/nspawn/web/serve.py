@@ -26,6 +26,7 @@ from nspawn.service.access import SESSION_SECONDS, Access
 from nspawn.service.containers import Containers
 from nspawn.service.guard import OwnGuard
 from nspawn.service.jobs import Jobs
+from nspawn.service.readings import Readings
 from nspawn.web.app import create_app
 from nspawn.web.auth import Gate, bearer_of
 from nspawn.web.connection import gated_channel
@@ -176,6 +177,7 @@ def open_services(layout: Layout) -> Services:
         jobs=Jobs(),
         guard=OwnGuard(layout),
         host=lambda: _host(layout),
+        readings=lambda: Readings(layout),
         watch=client.watch,
         root=layout.root,
         session_seconds=SESSION_SECONDS,

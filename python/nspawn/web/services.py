@@ -70,6 +70,7 @@ class Services:
     jobs: Jobs
     guard: GuardPort
     host: Callable[[], Described]
+    readings: Callable[[], Described]
     watch: Callable[[], Watch]
     root: str
     session_seconds: int

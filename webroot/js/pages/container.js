@@ -1,5 +1,5 @@
-import { act, remove, setFlag } from "../acts.js";
-import { duration, imageName, shorten } from "../format.js";
+import { act, remove } from "../acts.js";
+import { duration, imageName, sentence, shorten } from "../format.js";
 import { useTitle } from "../frame.js";
 import { html, useState } from "../html.js";
 import { useLive } from "../live.js";
@@ -9,17 +9,11 @@ import { Console } from "../parts/console.js";
 import { Confirm } from "../parts/dialog.js";
 import { Icon } from "../parts/icons.js";
 import { ProblemBox } from "../parts/problem.js";
+import { OnThePhone, Starting } from "../parts/starting.js";
 import { endedBadly, StateMark } from "../parts/state.js";
-import { Switch } from "../parts/switch.js";
 import { go } from "../router.js";
 
 /** @typedef {import("../model.js").Container} Container */
-
-const RESTART_WORDS = /** @type {Record<string, string>} */ ({
-  no: "Never",
-  "on-failure": "When it fails",
-  always: "Always",
-});
 
 /** @param {{ container: Container }} props */
 function Uptime({ container }) {
@@ -30,19 +24,29 @@ function Uptime({ container }) {
   if (state === "stopped" && exit)
     parts.push(endedBadly(container) ? `Ended with ${exit}` : `Ended: ${exit}`);
   if (restarts) parts.push(`restarted ${restarts} times`);
-  return html`<p class="soft small">${parts.join(" · ")}</p>`;
+  return html`<p class="soft small">${parts.join(" · ")}</p>
+    ${container.waits && html`<p class="waits"><${Icon} name="clock" size=${18} />${sentence(container.waits)}</p>`}
+    ${container.frozen && html`<p class="waits"><${Icon} name="pause" size=${18} />Paused: ${container.frozen}</p>`}`;
 }
 
 /** @param {{ container: Container }} props */
 function Acts({ container }) {
-  const { name, state } = container;
+  const { name, state, frozen } = container;
   const stopped = state === "stopped";
   if (stopped) {
     return html`<div class="buttons">
-      <${Button} look="main-act" act=${() => act(name, "start")}><${Icon} name="start" size=${18} />Start<//>
+      <${Button} look="main-act" act=${() => act(name, "start")}>
+        <${Icon} name="start" size=${18} />${container.waits ? "Start now" : "Start"}
+      <//>
     </div>`;
   }
   return html`<div class="buttons">
+    ${
+      frozen
+        ? html`<${Button} look="main-act" act=${() => act(name, "thaw")}><${Icon} name="start" size=${18} />Continue<//>`
+        : state === "running" &&
+          html`<${Button} act=${() => act(name, "freeze")}><${Icon} name="pause" size=${18} />Freeze<//>`
+    }
     <${Button} act=${() => act(name, "stop")} disabled=${state === "stopping"}><${Icon} name="stop" size=${18} />Stop<//>
     <${Button} act=${() => act(name, "restart")} disabled=${state === "stopping"}>
       <${Icon} name="restart" size=${18} />Restart
@@ -63,7 +67,6 @@ function Summary({ container }) {
     ["Network", settings.network === "host" ? "the machine's" : settings.network],
     ["Ports", settings.ports.join(", ")],
     ["Folders", settings.binds.join(", ")],
-    ["Restarts", RESTART_WORDS[settings.restart] ?? settings.restart],
     [
       "Files",
       [settings.readOnly && "read-only", settings.ephemeral && "changes are dropped"]
@@ -73,7 +76,7 @@ function Summary({ container }) {
     ["Rootfs", rootfs],
   ]);
   return html`<section class="card padded" aria-labelledby="summary">
-    <h2 id="summary">Settings</h2>
+    <h2 id="summary">Facts</h2>
     <dl class="facts">
       ${pairs
         .filter(([, value]) => value)
@@ -82,7 +85,7 @@ function Summary({ container }) {
             html`<dt key=${key}>${key}</dt><dd class=${key === "Rootfs" || key === "Runs" ? "mono" : ""}>${value}</dd>`,
         )}
     </dl>
-    <p class="soft small">Change them with <code>nspawn set ${container.name} key=value</code></p>
+    <p class="soft small">More with <code>nspawn set ${container.name} key=value</code></p>
   </section>`;
 }
 
@@ -152,23 +155,8 @@ export function ContainerPage({ name }) {
     <div class="columns">
       <div><${Console} name=${name} running=${container.state !== "stopped"} /></div>
       <div>
-        <section class="card padded" aria-label="How it starts">
-          <${Switch}
-            on=${container.settings.autostart}
-            label="Start at boot"
-            note="Whenever this machine starts"
-            change=${(/** @type {boolean} */ on) => setFlag(name, "autostart.enabled", on)}
-          />
-          ${
-            container.settings.image !== "builtin" &&
-            html`<${Switch}
-              on=${container.settings.boot}
-              label="Run its own init"
-              note="systemd or another service manager, from the next start on"
-              change=${(/** @type {boolean} */ on) => setFlag(name, "boot", on)}
-            />`
-          }
-        </section>
+        <${Starting} container=${container} />
+        <${OnThePhone} container=${container} />
         <${Summary} container=${container} />
         <${Delete} container=${container} />
       </div>

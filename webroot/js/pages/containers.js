@@ -39,8 +39,10 @@ function Row({ container, now }) {
   const up = state === "running" || state === "stopping";
   const facts = [imageName(settings.image) || container.rootfs];
   if (up && container.started) facts.push(`up ${duration(now - container.started)}`);
-  if (endedBadly(container)) facts.push(container.exit);
-  if (settings.autostart) facts.push("starts at boot");
+  if (container.waits) facts.push(container.waits);
+  else if (endedBadly(container)) facts.push(container.exit);
+  if (container.frozen) facts.push(`paused: ${container.frozen}`);
+  if (settings.autostart && !container.waits) facts.push("starts at boot");
   return html`<li class="row">
     <div class="row-name"><a href=${containerLink(name)}>${name}</a><${StateMark} container=${container} /></div>
     <div class="row-more">${facts.filter(Boolean).map((fact) => html`<span key=${fact}>${fact}</span>`)}</div>

@@ -1,153 +1,140 @@
-import { hostReport } from "../api.js";
-import { bytes, duration, sentence } from "../format.js";
+import { readings as fetchReadings, hostReport } from "../api.js";
+import { bytes, duration } from "../format.js";
 import { useTitle } from "../frame.js";
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
+import { useLive } from "../live.js";
 import { Button } from "../parts/button.js";
+import { Checks, cgroupFeatures, parseFeature } from "../parts/checks.js";
 import { Icon } from "../parts/icons.js";
-import { ProblemBox, withCommands } from "../parts/problem.js";
+import { ProblemBox } from "../parts/problem.js";
+import { History, Tiles } from "../parts/tiles.js";
 import { asProblem } from "../problem.js";
+import { parseReadings, sensors } from "../readings.js";
 import { setSession } from "../session.js";
-import { Shape } from "../shape.js";
+import { NeverUsed } from "./guard.js";
 
 /** @typedef {import("../problem.js").Problem} Problem */
-/** @typedef {{ name: string, have: boolean | null, why: string, cost: string, hint: string, config: string }} Feature */
+/** @typedef {import("../shape.js").Shape} Shape */
 
-/**
- * @param {unknown} value
- * @param {string} path
- * @returns {Feature}
- */
-function parseFeature(value, path) {
-  const shape = new Shape(value, path);
-  return {
-    name: shape.text("name"),
-    have: shape.known("have"),
-    why: shape.text("why", ""),
-    cost: shape.text("cost", ""),
-    hint: shape.text("hint", ""),
-    config: shape.text("config", ""),
-  };
+/** Milliseconds between two readings, while somebody looks at them: nothing is read for a hidden page. */
+const PACE = 5000;
+const history = new History();
+
+/** @param {Shape} report */
+function deviceFacts(report) {
+  const device = report.maybe("device");
+  const versions = report.maybe("versions");
+  /** @param {string} key */
+  const text = (key) => device?.text(key, "") ?? "";
+  const release = text("release");
+  const patch = text("patch") && `, patch of ${text("patch")}`;
+  const tells = report.known("config") === false ? ", does not tell its configuration" : "";
+  return /** @type {[string, string][]} */ ([
+    ["Device", text("model")],
+    ["Chip", text("soc")],
+    ["System", release ? `Android ${release} (SDK ${text("sdk")})${patch}` : report.text("system", "")],
+    ["Kernel", `${report.text("kernel")} (${report.text("arch")})${tells}`],
+    ["Root by", `${text("manager")} ${text("manager_version")}`.trim()],
+    ["SELinux", [text("selinux"), text("context")].filter(Boolean).join(", ")],
+    ["Seccomp", text("seccomp") === "none" ? "no filter" : text("seccomp")],
+    ["Memory", space(report.object("memory"))],
+    ["Disk", report.maybe("disk") ? space(report.object("disk")) : ""],
+    ["Up for", duration(report.number("uptime") ?? 0)],
+    ["nspawn", versions ? `${versions.text("nspawn", "")} on Python ${versions.text("python", "")}` : ""],
+  ]);
 }
 
-/** What the kernel's names of namespaces mean. */
-const NAMESPACES = /** @type {Record<string, string>} */ ({
-  mnt: "Mounts",
-  pid: "Processes",
-  ipc: "Messages between processes",
-  uts: "Host name",
-  cgroup: "Control groups",
-  time: "Clocks",
-  net: "Network",
-});
-
-const FEATURES = /** @type {Record<string, string>} */ ({
-  overlay: "Overlay file system",
-  fuse: "File systems of programs (FUSE)",
-  tun: "Tunnels (VPN)",
-  veth: "Virtual network cards",
-  nat: "Address translation (NAT)",
-  mqueue: "POSIX message queues",
-  sysvipc: "System V memory",
-  binfmt: "Programs of other processors",
-  seccomp: "System call filters",
-  zstd: "Archives compressed by zstd",
-});
-
-/** @param {{ feature: Feature, title?: string }} props title: instead of the name, which then follows it */
-function Check({ feature, title = "" }) {
-  const { name, have, why, cost, hint, config } = feature;
-  const words = have ? "available" : have === null ? "cannot be told" : "missing";
-  return html`<li>
-    <span class=${have ? "have" : "lack"}><${Icon} name=${have ? "check" : "lack"} /></span>
-    <span>
-      ${title || sentence(name)}${title && html` <code>${name}</code>`}
-      <span class=${have ? "unseen" : "lack small"}>${have ? ` ${words}` : ` · ${words}`}</span>
-    </span>
-    ${!have && why && html`<p>${sentence(why)}</p>`}
-    ${!have && cost && html`<p>${cost}</p>`}
-    ${!have && hint && html`<p><strong>To do:</strong> ${withCommands(hint)}</p>`}
-    ${!have && !hint && config && html`<p>It needs <code>${config}</code></p>`}
-  </li>`;
-}
-
-/** @param {{ id: string, title: string, features: Feature[], names?: Record<string, string> }} props */
-function Checks({ id, title, features, names = {} }) {
-  const missing = features.filter((each) => !each.have);
-  const sorted = [...missing, ...features.filter((each) => each.have)];
-  return html`<section class="card padded" aria-labelledby=${id}>
-    <h2 id=${id}>
-      ${title}<span class="soft small">${features.length - missing.length} of ${features.length}</span>
-    </h2>
-    <ul class="checks">
-      ${sorted.map((each) => html`<${Check} key=${each.name} feature=${each} title=${names[each.name]} />`)}
-    </ul>
-  </section>`;
+/** @param {{ pairs: [string, string][] }} props */
+function Pairs({ pairs }) {
+  return html`<dl class="facts">
+    ${pairs.filter(([, value]) => value).map(([key, value]) => html`<dt key=${key}>${key}</dt><dd>${value}</dd>`)}
+  </dl>`;
 }
 
 /** @param {{ report: Shape }} props */
 function Facts({ report }) {
-  const device = report.maybe("device");
-  const memory = report.object("memory");
-  const disk = report.maybe("disk");
-  const versions = report.maybe("versions");
-  const pairs = /** @type {[string, string][]} */ ([
-    ["Device", device?.text("model", "") ?? ""],
-    [
-      "System",
-      device?.text("release", "") ? `Android ${device.text("release", "")}` : report.text("system", ""),
-    ],
-    ["Kernel", `${report.text("kernel")} (${report.text("arch")})`],
-    ["Root by", device?.text("manager", "") ?? ""],
-    ["Memory", space(memory)],
-    ["Disk", disk ? space(disk) : ""],
-    ["Up for", duration(report.number("uptime") ?? 0)],
-    ["nspawn", versions ? `${versions.text("nspawn", "")} on Python ${versions.text("python", "")}` : ""],
-  ]);
+  const tools = /** @type {[string, string][]} */ (
+    (report.maybe("device")?.maybe("programs")?.entries() ?? []).map(([name, value]) => [
+      name,
+      String(value) || "missing",
+    ])
+  );
   return html`<section class="card padded" aria-labelledby="facts">
     <h2 id="facts">This machine</h2>
-    <dl class="facts">
-      ${pairs.filter(([, value]) => value).map(([key, value]) => html`<dt key=${key}>${key}</dt><dd>${value}</dd>`)}
-    </dl>
+    <${Pairs} pairs=${deviceFacts(report)} />
+    ${
+      tools.length > 0 &&
+      html`<details class="fold"><summary>Its own tools</summary><${Pairs} pairs=${tools} /></details>`
+    }
   </section>`;
 }
 
-/** @param {{ report: Shape }} props */
-function Cgroups({ report }) {
-  const cgroups = report.object("cgroups");
-  const version = cgroups.number("version") ?? 0;
-  const features = /** @type {Feature[]} */ ([
-    {
-      name: version ? `Hierarchy of version ${version}` : "hierarchy",
-      have: version > 0,
-      why: cgroups.text("why", ""),
-      cost: cgroups.text("cost", ""),
-      hint: cgroups.text("hint", ""),
-      config: "",
-    },
-    {
-      name: "ended at once (cgroup.kill)",
-      have: cgroups.flag("kill", false),
-      why: version === 2 ? "The kernel is older than 5.14." : "Only version 2 has it.",
-      cost: "Containers are ended process by process instead.",
-      hint: "",
-      config: "",
-    },
-  ]);
-  const controllers = cgroups.texts("controllers");
-  return html`<section class="card padded" aria-labelledby="cgroups">
-    <h2 id="cgroups">Control groups</h2>
-    <ul class="checks">
-      ${features.map((each) => html`<${Check} key=${each.name} feature=${each} />`)}
-    </ul>
-    <dl class="facts">
-      ${version > 0 && html`<dt>Mounted at</dt><dd class="mono">${cgroups.text("path", "")}</dd>`}
-      <dt>Controllers</dt><dd>${controllers.join(", ") || "none"}</dd>
-    </dl>
+/** @param {{ power: Shape | null }} props the rules, in words */
+function Rules({ power }) {
+  const rules = power?.maybe("rules");
+  if (!rules) return null;
+  /** @param {string} key */
+  const number = (key) => rules.number(key) ?? 0;
+  const hot = number("freeze_above");
+  const low = number("freeze_below_charge");
+  const heat = hot ? `above ${hot} °C of the battery, until it is below ${number("thaw_below")} °C` : "";
+  const charge = low
+    ? `below ${low} % of the charge, until it is above ${number("thaw_above_charge")} %`
+    : "";
+  const all = sensors(power).slice(1);
+  return html`<section class="card padded" aria-labelledby="rules">
+    <h2 id="rules">Pausing</h2>
+    <p class="soft small">Containers that may be paused are frozen, and go on by themselves:</p>
+    <${Pairs} pairs=${
+      /** @type {[string, string][]} */ ([
+        ["Heat", heat || "no rule"],
+        ["Battery", charge || "no rule"],
+      ])
+    } />
+    <p class="soft small">The rules are in the table <code>[power]</code> of <code>config.toml</code>.</p>
+    ${
+      all.length > 0 &&
+      html`<details class="fold">
+        <summary>Other temperatures</summary>
+        <${Pairs} pairs=${/** @type {[string, string][]} */ (all.map(({ name, celsius }) => [name, `${celsius.toFixed(1)} °C`]))} />
+      </details>`
+    }
   </section>`;
+}
+
+/** Read now and then, as long as this page is seen.  @returns {Shape | null} */
+function useReadings() {
+  const [found, setFound] = useState(/** @type {Shape | null} */ (null));
+  const asking = useRef(false);
+  useEffect(() => {
+    const read = async () => {
+      if (document.hidden || asking.current) return;
+      asking.current = true;
+      try {
+        const next = await fetchReadings();
+        history.add(parseReadings(next));
+        setFound(next);
+      } catch {
+        // The mark at the page's head tells that the server is away; the last readings stay.
+      } finally {
+        asking.current = false;
+      }
+    };
+    read();
+    const timer = setInterval(read, PACE);
+    document.addEventListener("visibilitychange", read);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", read);
+    };
+  }, []);
+  return found;
 }
 
 export function HostPage() {
   useTitle("Machine");
+  const { guard } = useLive();
+  const now = useReadings();
   const [report, setReport] = useState(/** @type {Shape | null} */ (null));
   const [problem, setProblem] = useState(/** @type {Problem | null} */ (null));
   const load = async () => {
@@ -161,15 +148,21 @@ export function HostPage() {
   useEffect(() => {
     load();
   }, []);
+  const features = report && [
+    ...report.list("namespaces", parseFeature),
+    ...cgroupFeatures(report),
+    ...report.list("features", parseFeature),
+  ];
   return html`<div class="page">
     <div class="page-head">
       <div>
         <h1>Machine</h1>
-        <p class="soft small">What it is, and what its kernel offers to containers</p>
+        <p class="soft small">How it is, and what its kernel offers to containers</p>
       </div>
       <${Button} act=${() => setSession("")}><${Icon} name="out" />Log out<//>
     </div>
     ${problem && html`<${ProblemBox} problem=${problem} /><div><${Button} act=${load}>Try again<//></div>`}
+    ${now && html`<${Tiles} readings=${parseReadings(now)} history=${history} />`}
     ${
       !report &&
       !problem &&
@@ -179,14 +172,23 @@ export function HostPage() {
     }
     ${
       report &&
+      features &&
       html`<div class="grid">
         <div class="stack">
-          <${Facts} report=${report} />
-          <${Checks} id="features" title="Features" features=${report.list("features", parseFeature)} names=${FEATURES} />
+          <${Checks} features=${features} />
+          ${guard && html`<${NeverUsed} guard=${guard} />`}
         </div>
         <div class="stack">
-          <${Checks} id="namespaces" title="Namespaces" features=${report.list("namespaces", parseFeature)} names=${NAMESPACES} />
-          <${Cgroups} report=${report} />
+          <${Facts} report=${report} />
+          <${Rules} power=${(now ?? report).maybe("power")} />
+          ${
+            guard?.active &&
+            html`<a class="card padded rowlink" href="#/guard">
+              <${Icon} name="shield" size=${24} />
+              <span>Crash guard<span class="note">${guard.blocked ? "holds the containers back" : "nothing happened"}</span></span>
+              <${Icon} name="next" size=${20} />
+            </a>`
+          }
         </div>
       </div>`
     }

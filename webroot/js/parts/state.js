@@ -27,6 +27,9 @@ export function endedBadly(container) {
 /** @param {{ container: Container }} props */
 export function StateMark({ container }) {
   if (container.damaged) return html`<span class="state" data-tone="bad">Damaged</span>`;
+  if (container.frozen) return html`<span class="state" data-tone="wait" data-still>Paused</span>`;
+  if (container.waits && container.state === "stopped")
+    return html`<span class="state" data-tone="wait">Waits</span>`;
   const bad = endedBadly(container);
   return html`<span class="state" data-tone=${bad ? "bad" : TONES[container.state]}>
     ${bad ? "Failed" : WORDS[container.state]}
