@@ -48,6 +48,7 @@ PACKAGES = tuple(
         ("strace", "strace", "counts what a start does", "test"),
         ("tmux", "tmux", "is a real terminal", "test"),
         ("util-linux", "nsenter", "looks at mounts and namespaces from outside", "test bench"),
+        ("unzip", "unzip", "reads the zips of the module", "test"),
         ("xz-utils", "xz", "packs the tests' tarballs", "test bench"),
         ("zstd", "zstd", "packs the tests' tarballs", "test"),
         ("bubblewrap", "bwrap", "is compared with", "test bench"),
