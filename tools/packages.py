@@ -38,6 +38,7 @@ PACKAGES = tuple(
         ("shellcheck", "shellcheck", "checks scripts", "test lint"),
         ("chromium", "chromium", "shows the page to the tests", "test"),
         ("curl", "curl", "talks to the page in tests", "test"),
+        ("e2fsprogs", "mkfs.ext4", "makes the emulated phones' storage", "test bench"),
         ("iproute2", "ip", "looks at networks from outside", "test bench"),
         ("e2fsprogs", "mkfs.ext4", "makes the disks of the tests' phones", "test"),
         ("mmdebstrap", "mmdebstrap", "builds the tests' Debian", "test bench"),
