@@ -42,6 +42,7 @@ class HostReport:
     uptime: float
     load: tuple[float, ...]
     versions: Mapping[str, str]
+    power: Mapping[str, Any]
     spawner: Mapping[str, Any]
 
     @property
@@ -66,6 +67,7 @@ class HostReport:
             "uptime": self.uptime,
             "load": list(self.load),
             "versions": dict(self.versions),
+            "power": dict(self.power),
             "spawner": dict(self.spawner),
         }
 
@@ -87,6 +89,7 @@ def report(layout: Layout, client: Client | None = None) -> HostReport:
         uptime=readings.uptime(),
         load=readings.load(),
         versions={"nspawn": nspawn.__version__, "python": platform.python_version()},
+        power=readings.power(layout),
         spawner=_spawner(Client(layout) if client is None else client),
     )
 
