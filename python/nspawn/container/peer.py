@@ -218,6 +218,7 @@ class Peer:
 
     def _watch(self, _record: Record, _descriptors: list[int]) -> None:
         self.watching = True
+        self._spawner.pool.expect()  # the page, most often: somebody looks, and may press start
         self.reply(Record((("ok", 1),)))
 
     def _changed(self, record: Record, _descriptors: list[int]) -> None:

@@ -44,6 +44,7 @@ _FUTEX_WAIT = 0
 _EINTR, _EAGAIN = 4, 11
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
+MADV_DONTNEED = 4
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -128,6 +129,7 @@ _unshare = _function("unshare", _Int)
 _setns = _function("setns", _Int, _Int)
 _sethostname = _function("sethostname", _CharP, _ULong)
 _prctl = _function("prctl", _Int, _ULong, _ULong, _ULong, _ULong)
+_madvise = _function("madvise", _ULong, _ULong, _Int)
 _inotify_init1 = _function("inotify_init1", _Int)
 _inotify_add_watch = _function("inotify_add_watch", _Int, _CharP, _Int)
 _pivot_root = _Syscall(_ctypes.dlsym(_handle, "syscall"))
@@ -213,6 +215,21 @@ def prctl(option: int, value: int) -> None:
     """prctl(2) with one argument."""
     if _prctl(option, value, 0, 0, 0) < 0:
         raise failure()
+
+
+def madvise(start: int, length: int, advice: int) -> None:
+    """madvise(2)."""
+    if _madvise(start, length, advice) < 0:
+        raise failure()
+
+
+def malloc_trim() -> None:
+    """malloc_trim(3): give the heap's free pages back; nothing with a C library that has no such call."""
+    try:
+        trim = _function("malloc_trim", _ULong)
+    except OSError:
+        return
+    trim(0)
 
 
 def pidfd_open(pid: int) -> int:
