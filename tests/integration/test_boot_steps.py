@@ -138,11 +138,13 @@ def test_a_boot_program_that_is_killed_runs_again(daemon: Daemon, busybox: Path)
     spawner = daemon.spawner
 
     def errand() -> int:
-        for pid in processes.all_processes():
-            if any(word.endswith("entry/boot.py") for word in processes.command_line(pid)):
-                if processes.parent(pid) == spawner:
-                    return pid
-        return 0
+        children = (pid for pid in processes.all_processes() if processes.parent(pid) == spawner)
+        found = (
+            pid
+            for pid in children
+            if any(word.endswith("entry/boot.py") for word in processes.command_line(pid))
+        )
+        return next(found, 0)
 
     assert wait_until(lambda: bool(errand()), 5, 0.002)
     os.kill(errand(), signal.SIGKILL)

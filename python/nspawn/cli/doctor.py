@@ -62,19 +62,19 @@ def _power(power: Mapping[str, Any]) -> list[str]:
     lines = []
     battery, rules = power["battery"], power["rules"]
     if battery is not None:
-        parts = [battery["status"] or "unknown"]
+        parts = []
         if battery["capacity"] is not None:
-            parts.insert(0, f"{battery['capacity']} %")
+            parts.append(f"{battery['capacity']} %")
         if battery["celsius"] is not None:
-            parts.insert(1, f"{battery['celsius']:g} °C")
+            parts.append(f"{battery['celsius']:g} °C")
+        parts.append(battery["status"] or "state unknown")
         if battery["health"]:
             parts.append(f"health {battery['health']}")
         lines.append(f"battery {', '.join(parts)}")
     if power["thermal"]:
-        name, celsius = max(
-            ((each["name"], each["celsius"]) for each in power["thermal"]), key=lambda each: each[1]
-        )
-        lines.append(f"warmest of {len(power['thermal'])} sensors: {name}, {celsius:.1f} °C")
+        warmest = max(power["thermal"], key=lambda each: float(each["celsius"]))
+        count = len(power["thermal"])
+        lines.append(f"warmest of {count} sensors: {warmest['name']}, {warmest['celsius']:.1f} °C")
     freezing = []
     if rules["freeze_above"]:
         freezing.append(f"above {rules['freeze_above']:g} °C until below {rules['thaw_below']:g} °C")
@@ -82,9 +82,7 @@ def _power(power: Mapping[str, Any]) -> list[str]:
         freezing.append(f"below {rules['freeze_below_charge']} % until above {rules['thaw_above_charge']} %")
     if freezing:
         lines.append(f"pausable containers are frozen {', and '.join(freezing)}")
-    if power["problem"]:
-        lines.append(power["problem"])
-    return lines
+    return lines + ([power["problem"]] if power["problem"] else [])
 
 
 def _cgroups(report: HostReport) -> list[str]:

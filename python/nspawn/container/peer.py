@@ -237,8 +237,8 @@ class Peer:
         if instance is not None and instance.state != "stopped":
             raise Conflict(f"{name} is {instance.state}", hint=f"Stop it first: nspawn stop {name}.")
         self._spawner.instances.pop(name, None)
-        self._spawner.probation.forget(name)
         self._spawner.errand.give_up(name)
+        self._spawner.probation.forget(name)
         self._spawner.publish(Record((("event", "removed"), ("name", name))))
         self.reply(Record((("ok", 1),)))
 

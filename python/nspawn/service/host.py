@@ -42,8 +42,8 @@ class HostReport:
     uptime: float
     load: tuple[float, ...]
     versions: Mapping[str, str]
-    power: Mapping[str, Any]
     spawner: Mapping[str, Any]
+    power: Mapping[str, Any]
 
     @property
     def problems(self) -> tuple[found.Feature, ...]:
@@ -67,8 +67,8 @@ class HostReport:
             "uptime": self.uptime,
             "load": list(self.load),
             "versions": dict(self.versions),
-            "power": dict(self.power),
             "spawner": dict(self.spawner),
+            "power": dict(self.power),
         }
 
 
@@ -89,8 +89,8 @@ def report(layout: Layout, client: Client | None = None) -> HostReport:
         uptime=readings.uptime(),
         load=readings.load(),
         versions={"nspawn": nspawn.__version__, "python": platform.python_version()},
-        power=readings.power(layout),
         spawner=_spawner(Client(layout) if client is None else client),
+        power=readings.power(layout),
     )
 
 

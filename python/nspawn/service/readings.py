@@ -62,8 +62,13 @@ def uptime() -> float:
     return float(text[0]) if text else 0.0
 
 
+def load() -> tuple[float, ...]:
+    """Of 1, 5 and 15 minutes."""
+    return tuple(round(value, 2) for value in os.getloadavg())
+
+
 def power(layout: Layout) -> dict[str, Any]:
-    """Battery, temperatures, and the rules of config.toml; problem: why the rules are not used."""
+    """Battery, temperatures, and the rules of config.toml."""
     battery = phone_power.read_battery(os.environ)
     found = config.load(layout)
     thermal = phone_power.read_thermal(os.environ)
@@ -73,11 +78,6 @@ def power(layout: Layout) -> dict[str, Any]:
         "rules": found.power.as_dict(),
         "problem": str(found.problem or found.power_problem or ""),
     }
-
-
-def load() -> tuple[float, ...]:
-    """Of 1, 5 and 15 minutes."""
-    return tuple(round(value, 2) for value in os.getloadavg())
 
 
 def _text(path: str) -> str:
