@@ -40,7 +40,7 @@ PACKAGES = tuple(
         ("chromium", "chromium", "shows the page to the tests", "test"),
         ("curl", "curl", "talks to the page in tests", "test"),
         ("iproute2", "ip", "looks at networks from outside", "test bench"),
-        ("e2fsprogs", "mkfs.ext4", "makes the disks of the tests' phones", "test"),
+        ("e2fsprogs", "mkfs.ext4", "makes the disks of the tests' phones", "test bench"),
         ("mmdebstrap", "mmdebstrap", "builds the tests' Debian", "test bench"),
         ("procps", "ps", "looks at processes from outside", "test bench"),
         ("qemu-system-arm", "qemu-system-aarch64", "is the tests' arm64 phone", "test"),

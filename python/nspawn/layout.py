@@ -19,6 +19,7 @@ PASSED_ON = (
     "NSPAWN_GUARD",
     "NSPAWN_MODULE",
     "NSPAWN_PHONE",
+    "NSPAWN_REST",
     "NSPAWN_WEB_IDLE",
     "SSL_CERT_FILE",
     "TMPDIR",

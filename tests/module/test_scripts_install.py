@@ -129,9 +129,10 @@ def test_little_space_is_refused(tmp_path: Path, archive: Path) -> None:
         assert_nothing_left(phone, "apatch")
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_unpacking_leaves_nothing(tmp_path: Path) -> None:
-    big = release(tmp_path / "big.zip", change={"python/lib/big": bytes(400 << 20)})
-    with rooted(tmp_path / "root", space="340m") as phone:
+    big = release(tmp_path / "big.zip", change={"python/lib/big": bytes(330 << 20)})
+    with rooted(tmp_path / "root", space="320m") as phone:
         done = phone.install(big, "magisk")
         assert done.status == 1
         assert "! The zip could not be unpacked" in done.out, str(done)
@@ -216,6 +217,21 @@ def test_a_fresh_installation(phone: Rooted, archive: Path, manager: str, shell:
     if manager != "magisk":
         links = {each: os.readlink(phone.path(f"{BIN[manager]}/{each}")) for each in COMMANDS}
         assert links == {each: f"/data/adb/modules/nspawn/bin/{each}" for each in COMMANDS}
+
+
+@pytest.mark.parametrize(
+    ("manager", "variables", "name"),
+    [
+        ("ksu", {"KSU_SUKISU": "true"}, "SukiSU v3.0.0"),
+        ("apatch", {"KSU": "true"}, "APatch 0.10"),  # should it call itself a KernelSU, for old modules
+    ],
+)
+def test_relatives_are_named(
+    phone: Rooted, archive: Path, manager: str, variables: dict[str, str], name: str
+) -> None:
+    done = phone.install(archive, manager, **variables)
+    assert done.status == 0
+    assert f"- {name}, Android 13" in done.out
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.command import check
 from tools import places
 from tools.bundle import MODULE, TARGETS, Target
 from tools.zip import current_version, zip_file
@@ -14,11 +15,11 @@ from tools.zip import current_version, zip_file
 PLACE = MODULE.lstrip("/")
 
 
-def build_zip(target: Target) -> Path:
-    """The zip of this checkout as it is now; a moment when it was made before."""
+def build_zip(target: Target, version: str = "") -> Path:
+    """The zip of this checkout as it is now, under this version; a moment when it was made before."""
     words = [sys.executable, str(places.HOME / "build.py"), "zip", "--arch", target.name]
-    subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
-    return places.HOME / "dist" / zip_file(current_version(), target)
+    check([*words, *(["--version", version] if version else [])], timeout=600)
+    return places.HOME / "dist" / zip_file(version or current_version(), target)
 
 
 def unpack(zip_path: Path, folder: Path) -> Path:

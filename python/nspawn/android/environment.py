@@ -56,7 +56,7 @@ def service(
         found["NSPAWN_MODULE"] = home
     libraries = next(iter(candidates(home, version)), "")
     files = {"TZDIR": f"{home}/share/zoneinfo", "SSL_CERT_FILE": f"{libraries}/certifi/cacert.pem"}
-    found |= {name: path for name, path in files.items() if name not in chosen and os.path.exists(path)}
+    found |= {key: path for key, path in files.items() if key not in chosen and os.path.exists(path)}
     if "TZ" not in chosen:
         zone = environ.get("TZ") or read().get("persist.sys.timezone", "")
         if zone:

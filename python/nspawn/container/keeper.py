@@ -14,7 +14,7 @@ import select
 import time
 
 from nspawn.errors import Conflict, NspawnError
-from nspawn.kernel import libc, process, unix
+from nspawn.kernel import libc, memory, process, unix
 from nspawn.model.record import Record
 
 TYPE_CHECKING = False
@@ -140,8 +140,6 @@ class Keeper:
         self.kept[f"listen:{host}"] = end.detach()
 
     def run(self) -> int:
-        gc.collect()
-        gc.freeze()
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
         self._start(poll)
@@ -164,6 +162,11 @@ class Keeper:
 
     def _start(self, poll: select.poll) -> None:
         """Fork a spawner and hand it everything that is kept."""
+        # Loaded and frozen before the fork, to be in memory once; here, because it imports this module.
+        from nspawn.container import spawner
+
+        gc.collect()
+        gc.freeze()
         ours, theirs = unix.pair()
         self.started = time.monotonic()
         pid = os.fork()
@@ -174,8 +177,6 @@ class Keeper:
                 ours.close()
                 unix.close_all([self.wake, *self.kept.values()])
                 os.setsid()  # Ctrl-C is for the keeper, who hands on an orderly end
-                from nspawn.container import spawner
-
                 status = spawner.main(self.layout, theirs, boot=self.boot)
             finally:
                 os._exit(status)
@@ -271,6 +272,9 @@ class Keeper:
             record = Record.decode(data)
         except NspawnError:
             unix.close_all(descriptors)
+            return True
+        if record.flag("rest"):
+            memory.release()
             return True
         key = record.text("keep") or record.text("drop") or record.text("note")
         if record.get("note") is not None:

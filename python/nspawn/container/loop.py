@@ -5,9 +5,9 @@ Nothing polls: without a timer the loop sleeps until a descriptor wakes it.
 
 from __future__ import annotations
 
-import heapq
 import select
 import time
+from _heapq import heappop, heappush  # the part of `heapq` in C
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Loop:
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         timer = Timer(time.monotonic() + seconds, call)
-        heapq.heappush(self._timers, timer)
+        heappush(self._timers, timer)
         return timer
 
     def stop(self) -> None:
@@ -85,7 +85,7 @@ class Loop:
 
     def _timeout(self) -> float | None:
         while self._timers and self._timers[0].call is None:
-            heapq.heappop(self._timers)
+            heappop(self._timers)
         if not self._timers:
             return None
         return max(0.0, self._timers[0].deadline - time.monotonic())
@@ -93,6 +93,6 @@ class Loop:
     def _fire(self) -> None:
         now = time.monotonic()
         while self._timers and self._timers[0].deadline <= now:
-            call = heapq.heappop(self._timers).call
+            call = heappop(self._timers).call
             if call is not None:
                 self._call(call)

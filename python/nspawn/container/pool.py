@@ -27,33 +27,43 @@ _COLLECT_EVERY = 64  # starts: what they leave in cycles is about 250 bytes each
 class Pool:
     """prefix: of the names of this layout's cgroups, for others may make theirs in the same place."""
 
-    __slots__ = ("_count", "_mounts", "_mounts_poll", "_open", "_preparing", "_spare", "_spawner", "prefix")
+    __slots__ = (
+        "_count",
+        "_mounts",
+        "_mounts_poll",
+        "_preparing",
+        "_spare",
+        "_spawner",
+        "_watching",
+        "prefix",
+    )
 
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
         self._spare: Cell | None = None
         self._count = 0
-        self._open = False
         self._preparing: Timer | None = None
         self.prefix = f"{binascii.crc32(os.fsencode(spawner.layout.root)):08x}."
+        self._watching = False
         self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._mounts_poll = select.poll()
         self._mounts_poll.register(self._mounts, select.POLLPRI)
 
-    def open(self) -> None:
-        """Begin to keep a cell ready, unless the crash guard says no."""
-        if self._spawner.probation.guard.blocked:
-            return
-        if not self._open:
-            self._open = True
-            self._spawner.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
-        self._prepare_soon()
+    def expect(self) -> None:
+        """A start may come: have a cell ready, until rest() lets it go for want of starts.
+
+        None when the crash guard says no.
+        """
+        self._spawner.rest.stir()
+        if self._spare is None and not self._spawner.probation.guard.blocked:
+            self._prepare_soon()
 
     def take(self, network: str) -> Cell:
         """A cell for this network: the one that is ready if it fits, else one made now.
 
         The taker sets in the spawner's `children` what happens at its end.
         """
+        self._spawner.rest.stir()
         self._spawner.probation.admit()
         self._prepare_soon()
         if self._mounts_poll.poll(0):
@@ -68,6 +78,18 @@ class Pool:
             cell = self._make(network)
         return cell
 
+    def rest(self) -> bool:
+        """Keep no cell, and be woken by no mount, until a start may come; whether there was a cell."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            self._preparing = None
+        if self._watching:
+            self._watching = False
+            self._spawner.loop.remove(self._mounts)
+        had = self._spare is not None
+        self.drop()
+        return had
+
     def drop(self) -> None:
         """End the cell that is ready."""
         cell, self._spare = self._spare, None
@@ -81,8 +103,9 @@ class Pool:
 
     def _mounts_changed(self, _events: int) -> None:
         """A cell's mount namespace is a copy: what was mounted on the host since is missing in it."""
-        self.drop()
-        self._prepare_soon()
+        if self._spare is not None:
+            self.drop()
+            self._prepare_soon()
 
     def _prepare_soon(self) -> None:
         """Once it is quiet: a clone while another container starts would take its processor time."""
@@ -96,6 +119,10 @@ class Pool:
             return
         if self._count % _COLLECT_EVERY == 0:
             gc.collect()
+        if not self._watching:
+            self._watching = True
+            self._mounts_poll.poll(0)  # what was mounted until now, the cell will have
+            self._spawner.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
         try:
             self._spawner.probation.admit()
             cell = self._make("host")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource  # noqa: F401 - Host's; an import after the fork would copy a third of a megabyte
 
 from nspawn.container import adoption, state
 from nspawn.container.errand import Errand
@@ -18,6 +19,8 @@ from nspawn.container.loop import Loop
 from nspawn.container.peer import Peer
 from nspawn.container.pool import Pool
 from nspawn.container.probation import Probation
+from nspawn.container.rest import Rest
+from nspawn.container.upkeep import Upkeep
 from nspawn.container.webprocess import WebProcess
 from nspawn.errors import Conflict, NotFound
 from nspawn.kernel import cgroup, process, unix
@@ -60,7 +63,9 @@ class Spawner:
         self.refused: list[str] = []
         self.ending = False
         self._keeper: unix.Socket | None = keeper
+        self.upkeep = Upkeep(self)
         self.pool = Pool(self)
+        self.rest = Rest(self)
         self._mount_namespace = os.readlink("/proc/self/ns/mnt")
         self._wake = process.wake_on(_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
         self.loop.add(self._wake, self._signalled)
@@ -77,7 +82,8 @@ class Spawner:
         self.web = WebProcess(self, list(listeners.values()))
         adoption.adopt(self, kept, notes, exits)
         self.loop.add(keeper.fileno(), self._keeper_ready)
-        self.pool.open()
+        self.upkeep.open()
+        self.pool.expect()
 
     def log(self, text: str) -> None:
         log(text)
@@ -99,6 +105,7 @@ class Spawner:
         self.pool.drop()
         self.web.stop()
         self.errand.stop()
+        self.upkeep.end()
         self.probation.end()
         for peer in list(self.peers):
             peer.close()
@@ -128,6 +135,7 @@ class Spawner:
             self._ended(pid, status)
 
     def _ended(self, pid: int, status: int) -> None:
+        self.rest.stir()
         call = self.children.pop(pid, None)
         if call is not None:
             call(status)
@@ -204,6 +212,10 @@ class Spawner:
     def drop(self, key: str) -> None:
         self._tell_keeper(Record((("drop", key),)), ())
 
+    def rest_keeper(self) -> None:
+        """It has nothing to do while we have not."""
+        self._tell_keeper(Record((("rest", 1),)), ())
+
     def _tell_keeper(self, record: Record, descriptors: tuple[int, ...]) -> None:
         if self._keeper is not None:
             try:
@@ -248,6 +260,7 @@ class Spawner:
         if uid != 0:
             end.close()
             return
+        self.rest.stir()
         Peer(self, end)
 
     def publish(self, record: Record) -> None:
@@ -287,7 +300,7 @@ class Spawner:
         """A person decided something about the crash guard; containers that were kept back by it start."""
         unblocked = self.probation.read()
         self.pool.drop()
-        self.pool.open()
+        self.pool.expect()
         self.publish(Record((("event", "guard"),)))
         if unblocked:
             self.errand.run()
@@ -304,6 +317,7 @@ class Spawner:
                 instance.on_end.append(self._end_if_empty)
                 instance.stop(None)
         self.ending = True
+        self.errand.stop()
         self._end_if_empty()
 
     def _end_if_empty(self) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.command import check
-from tests.support.phone.debs import REPOSITORY
+from tests.support.zips import TARGETS, build_zip
 
 #: Names of architectures in the zips' names, by Debian's.
 NAMES = {"amd64": "x86_64", "arm64": "arm64"}
@@ -17,10 +15,7 @@ NAMES = {"amd64": "x86_64", "arm64": "arm64"}
 
 def build(architecture: str) -> Path:
     """The zip for one of Debian's architecture names; a moment when nothing has changed."""
-    name = NAMES[architecture]
-    check([sys.executable, REPOSITORY / "build.py", "zip", "--arch", name], timeout=300)
-    found = sorted(REPOSITORY.glob(f"dist/nspawn-*-{name}.zip"), key=lambda path: path.stat().st_mtime)
-    return found[-1]
+    return build_zip(TARGETS[NAMES[architecture]])
 
 
 def changed(archive: Path, target: Path, changes: Mapping[str, bytes]) -> Path:
