@@ -47,7 +47,7 @@ class Phone(Handset):
     def unlock(self) -> None:
         """The person at the phone enters the code for the first time."""
         self.order("unlock")
-        self.wait_property("sys.user.0.ce_available", "true")
+        self.wait_event("unlocked")
 
     def soft_reboot(self) -> None:
         """Android's framework starts anew, below it nothing does."""
