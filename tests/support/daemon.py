@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +138,12 @@ class Daemon:
         for pid in (keeper, spawner):
             assert processes.gone(pid)
 
-    def serve(self, *options: str) -> None:
+    def serve(self, *options: str, prefix: Sequence[str | Path] = ()) -> None:
         """Have a spawner, by `nspawn serve` in the background."""
         if not self.keeper:
             with open(self.root / "serve.log", "ab") as log:
                 self._served = subprocess.Popen(
-                    [self.nspawn.path, "serve", *options],
+                    [*prefix, self.nspawn.path, "serve", *options],
                     env=self.nspawn.environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

@@ -132,6 +132,14 @@ class FakeContainers:
             raise UsageError(f"{signal!r} is no signal")
         return self._to(name, "stopped")
 
+    def freeze(self, name: str) -> FakeContainer:
+        self.calls.append(("freeze", name))
+        return self.get(name)
+
+    def thaw(self, name: str) -> FakeContainer:
+        self.calls.append(("thaw", name))
+        return self.get(name)
+
     def update(self, name: str, changes: Mapping[str, str]) -> FakeContainer:
         self.calls.append(("update", name, dict(changes)))
         changed = settings.apply(self.get(name).settings, changes)

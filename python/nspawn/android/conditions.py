@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from nspawn.kernel import routes
 from nspawn.layout import on_android, phone
 from nspawn.model import uplink
+from nspawn.model.phone import BOOT_COMPLETED, GETPROP, IN_STORAGE, STORAGE, UNLOCKED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 _SECONDS = 5.0
-BOOT_COMPLETED = ("sys.boot_completed", "1")
-UNLOCKED = ("sys.user.0.ce_available", "true")
-STORAGE = "/data/media/0"
 
 
 def look(named: Collection[str], environ: Mapping[str, str] = os.environ) -> Collection[str]:
@@ -44,7 +42,7 @@ def unlocked(environ: Mapping[str, str]) -> bool:
     """
     if not on_android(environ):
         return True
-    return _is(environ, UNLOCKED) or os.path.isdir(f"{storage(environ)}/Android")
+    return _is(environ, UNLOCKED) or os.path.isdir(f"{storage(environ)}/{IN_STORAGE}")
 
 
 def storage(environ: Mapping[str, str] = os.environ) -> str:
@@ -56,7 +54,7 @@ def _is(environ: Mapping[str, str], wanted: tuple[str, str]) -> bool:
     name, value = wanted
     try:
         result = subprocess.run(
-            [phone(environ, "/system/bin/getprop"), name],
+            [phone(environ, GETPROP), name],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_SECONDS,

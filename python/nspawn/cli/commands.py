@@ -58,6 +58,17 @@ def _kill(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _freeze(arguments: argparse.Namespace) -> int:
+    base.containers().freeze(arguments.name)
+    base.say(f"{arguments.name}: frozen")
+    return 0
+
+
+def _thaw(arguments: argparse.Namespace) -> int:
+    base.say(f"{arguments.name}: {base.containers().thaw(arguments.name).state.state}")
+    return 0
+
+
 # What is there
 
 
@@ -226,6 +237,7 @@ _COMMANDS = {
     "create": create.create,
     "doctor": machine.doctor,
     "exec": _exec,
+    "freeze": _freeze,
     "guard": guard.guard,
     "info": _info,
     "kill": _kill,
@@ -241,6 +253,7 @@ _COMMANDS = {
     "shutdown": machine.shutdown,
     "start": _start,
     "stop": _stop,
+    "thaw": _thaw,
     "token": machine.token,
     "uninstall": uninstall.uninstall,
 }

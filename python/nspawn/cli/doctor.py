@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nspawn.cli.show import clean, duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nspawn.android.device import Device
     from nspawn.service.features import Feature
@@ -25,6 +25,7 @@ def text(report: HostReport) -> str:
         f"nspawn {report.versions['nspawn']}, Python {report.versions['python']}",
         f"spawner: process {report.spawner['pid']}" if report.spawner["running"] else "spawner: not running",
         *(f"  {each}" for each in report.spawner["refused"]),
+        *_power(report.power),
         "",
         "Namespaces",
         *_features(report.namespaces),
@@ -55,6 +56,33 @@ def _phone(device: Device) -> list[str]:
         f"  {name.ljust(width)}  {version or 'missing'}" for name, version in sorted(device.programs.items())
     ]
     return lines
+
+
+def _power(power: Mapping[str, Any]) -> list[str]:
+    lines = []
+    battery, rules = power["battery"], power["rules"]
+    if battery is not None:
+        parts = []
+        if battery["capacity"] is not None:
+            parts.append(f"{battery['capacity']} %")
+        if battery["celsius"] is not None:
+            parts.append(f"{battery['celsius']:g} °C")
+        parts.append(battery["status"] or "state unknown")
+        if battery["health"]:
+            parts.append(f"health {battery['health']}")
+        lines.append(f"battery {', '.join(parts)}")
+    if power["thermal"]:
+        warmest = max(power["thermal"], key=lambda each: float(each["celsius"]))
+        count = len(power["thermal"])
+        lines.append(f"warmest of {count} sensors: {warmest['name']}, {warmest['celsius']:.1f} °C")
+    freezing = []
+    if rules["freeze_above"]:
+        freezing.append(f"above {rules['freeze_above']:g} °C until below {rules['thaw_below']:g} °C")
+    if rules["freeze_below_charge"]:
+        freezing.append(f"below {rules['freeze_below_charge']} % until above {rules['thaw_above_charge']} %")
+    if freezing:
+        lines.append(f"pausable containers are frozen {', and '.join(freezing)}")
+    return lines + ([power["problem"]] if power["problem"] else [])
 
 
 def _cgroups(report: HostReport) -> list[str]:

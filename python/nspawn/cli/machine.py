@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from nspawn.cli import base
-from nspawn.errors import NspawnError
+from nspawn.errors import NspawnError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -91,14 +91,22 @@ def shutdown(_arguments: argparse.Namespace) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     """`nspawn serve`: become the keeper."""
     from nspawn.android import environment
-    from nspawn.service import daemon, page
+    from nspawn.service import config, daemon, page
     from nspawn.service.store import Store
 
     layout = base.layout()
     if arguments.no_page:
         port = 0
+    elif arguments.port is not None:
+        port = config.parse_port(arguments.port, "--port")
     else:
-        port = page.port(layout) if arguments.port is None else page.parse_port(arguments.port, "--port")
+        found = config.load(layout)
+        port = found.port
+        if found.problem is not None:
+            # A machine that starts must have its containers and its page, whatever somebody wrote there.
+            if isinstance(found.problem, UsageError) and not arguments.boot:
+                raise found.problem
+            sys.stderr.write(f"{found.problem.render()}\n")
     Store(layout).prepare()
     command = daemon.command(
         layout, page.addresses(port), strict=arguments.port is not None, boot=arguments.boot

@@ -9,6 +9,8 @@ SUBCOMMANDS = {
     "stop": "End a container in order",
     "restart": "Stop and start a container",
     "kill": "Send a signal to a container's first process",
+    "freeze": "Take the processor from a container until it is thawed",
+    "thaw": "Let a frozen container go on",
     "list": "Show all containers",
     "info": "Show one container: its state and settings",
     "exec": "Run a command in a running container",

@@ -48,6 +48,8 @@ def build(commands: dict[str, Command]) -> Parser:
     kill.add_argument(
         "-s", "--signal", default="SIGKILL", metavar="SIGNAL", help="default: SIGKILL, for all of it"
     )
+    add("freeze")
+    add("thaw")
     show = add("list", named=False)
     show.add_argument("--json", action="store_true", help="for programs")
     info = add("info")

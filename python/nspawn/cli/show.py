@@ -12,7 +12,7 @@ from nspawn.model.progress import Meter, Progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nspawn.service.containers import Container
+    from nspawn.service.containers import Container, State
 
 #: Seconds between two drawings of the progress; between two lines without a terminal.
 _PACE = 0.1
@@ -58,7 +58,7 @@ def container_rows(containers: Sequence[Container]) -> list[list[str]]:
         rows.append(
             [
                 each.name,
-                "damaged" if each.damaged and not each.usable else each.state.state,
+                "damaged" if each.damaged and not each.usable else state_word(each.state),
                 str(each.state.pid or ""),
                 up,
                 "yes" if each.settings.autostart.enabled else "",
@@ -67,6 +67,13 @@ def container_rows(containers: Sequence[Container]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def state_word(state: State) -> str:
+    """`frozen` and `waiting` are what a person looks for."""
+    if state.frozen:
+        return "frozen"
+    return "waiting" if state.waits and not state.active else state.state
 
 
 def clean(text: str) -> str:
@@ -83,6 +90,10 @@ def container_text(each: Container, settings: dict[str, str]) -> str:
     if state.started is not None:
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state.started))
         rows.append(("started", f"{began} ({duration(time.time() - state.started)} ago)"))
+    if state.frozen:
+        rows.append(("frozen", clean(state.frozen)))
+    if state.waits:
+        rows.append(("autostart", clean(state.waits)))
     if state.exit:
         rows.append(("last end", clean(state.exit)))
     if state.restarts:

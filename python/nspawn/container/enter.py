@@ -87,6 +87,10 @@ def _find(layout: Layout, name: str) -> tuple[int, int, list[str]]:
         or process.start_time(pid) != record.integer("start-time")
     ):
         raise Conflict(f"{name} is not running", hint=f"Start it: nspawn start {name}.")
+    if record.text("frozen"):
+        raise Conflict(
+            f"{name} is frozen", record.text("frozen"), f"What enters it would be too: nspawn thaw {name}."
+        )
     return pid, record.integer("start-time"), [os.fsdecode(folder) for folder in record.all("cgroup")]
 
 

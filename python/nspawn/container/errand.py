@@ -17,6 +17,7 @@ from nspawn.model.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nspawn.container.events import Events
     from nspawn.container.loop import Timer
     from nspawn.container.spawner import Spawner
 
@@ -28,13 +29,15 @@ _TRIES = 6  # after a crash: 1, 4, 16 ... seconds later
 class Errand:
     """waits: what each container waits for, in words, by name."""
 
-    __slots__ = ("_again", "_failures", "_spawner", "_timer", "_wake", "pid", "waits")
+    __slots__ = ("_again", "_asked", "_events", "_failures", "_spawner", "_timer", "_wake", "pid", "waits")
 
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
         self._timer: Timer | None = None
         self._wake: Timer | None = None
         self._again = False
+        self._asked: frozenset[str] = frozenset()
+        self._events: Events | None = None
         self._failures = 0
         self.pid = 0
         self.waits: dict[str, str] = {}
@@ -84,7 +87,7 @@ class Errand:
 
     def _ended(self, status: int) -> None:
         self.pid = 0
-        if status:
+        if status and not self._spawner.ending:
             self._spawner.log(f"the boot program failed (wait status {status})")
             self._retry()
         else:
@@ -111,9 +114,28 @@ class Errand:
         if request.get("at") is not None:
             left = max(0.0, request.number("at") - time.monotonic())
             self._wake = self._spawner.loop.after(left, self.run)
+        if self._spawner.upkeep.module is not None:
+            self._spawner.upkeep.module.taken(request.text("trouble"))
+        self._asked = frozenset(value.decode() for value in request.all("on"))
+        self.watch()
         for name in before.keys() | self.waits.keys():
             if before.get(name) != self.waits.get(name):
                 self._spawner.publish(Record((("event", "changed"), ("name", name))))
+
+    def watch(self) -> None:
+        """Have the sources open that are needed now, and no other."""
+        wanted = set(self._asked)
+        if any(instance.extras.lacks_storage for instance in self._spawner.instances.values()):
+            wanted.add("storage")
+        if self._spawner.ending:
+            wanted.clear()
+        if self._events is None:
+            if not wanted:
+                return
+            from nspawn.container.events import Events  # not small, and most never wait
+
+            self._events = Events(self._spawner, self.soon)
+        self._events.want(wanted)
 
     def give_up(self, name: str) -> bool:
         """Have a container wait no more; False when it did not."""

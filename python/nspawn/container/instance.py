@@ -7,6 +7,7 @@ import time
 
 from nspawn.container import state
 from nspawn.container.console import Console
+from nspawn.container.extras import Extras
 from nspawn.errors import Conflict, NspawnError
 from nspawn.kernel import libc, process
 from nspawn.kernel.cgroup import Group, Hierarchy
@@ -36,6 +37,7 @@ class Instance:
 
     pid: its first process, 0 when there is none; started: Unix seconds; start_time: clock ticks since boot.
     exit: why it ended last, in words; tries: restarts in a row.
+    extras: what concerns the phone: frozen, its storage.
     turn: the id of the boot in which it ran last or was told not to: `nspawn boot` leaves it alone then.
     """
 
@@ -47,6 +49,7 @@ class Instance:
         "exit",
         "exit_code",
         "exit_signal",
+        "extras",
         "failure",
         "group",
         "killed",
@@ -82,6 +85,7 @@ class Instance:
         self.restarts = 0
         self.tries = 0
         self.turn = ""
+        self.extras = Extras(self)
         self.killed = False
         self.adopted = False
         self.failure: NspawnError | None = None  # why it could not be started
@@ -115,6 +119,7 @@ class Instance:
                 *(("cgroup", folder) for folder in (self.group.folders if self.group else ())),
                 ("killed", int(self.killed)),
                 ("turn", self.turn),
+                *self.extras.report(),
                 *(("warning", text) for text in self.warnings),
             )
         )
@@ -133,6 +138,7 @@ class Instance:
             self.spawner.note(self.name, record)
         else:
             self.spawner.drop(f"note:{self.name}")
+        self.spawner.upkeep.changed(self)
         try:
             state.write(self.spawner.layout, self.name, record)
         except OSError as error:
@@ -157,6 +163,7 @@ class Instance:
         self.request = Record(
             (key[len(_SPEC_PREFIX) :], value) for key, value in record.fields if key.startswith(_SPEC_PREFIX)
         )
+        self.extras.load(record)
         return self
 
     @property
@@ -182,6 +189,7 @@ class Instance:
             self.timer.cancel()
         self.state = "stopped"
         self.request = request
+        self.extras.asked()
         self._launch()
 
     def _launch(self) -> None:
@@ -192,6 +200,7 @@ class Instance:
         self.failure = None
         self.killed = False
         self.adopted = False
+        self.extras.running_free()
         try:
             self.console = Console.make(self.spawner.loop, self.spawner.layout.console_log(self.name))
             self.spawner.keep(f"console:{self.name}", self.console.master)
@@ -283,6 +292,7 @@ class Instance:
         if seconds is None:
             seconds = self.request.number("stop-time", _STOP_SECONDS)
         self.state = "stopping"
+        self.extras.thaw_quietly()
         self.save()
         heeded = self._signal_end()
         if not heeded or seconds <= 0:
@@ -312,6 +322,7 @@ class Instance:
         if self.state not in ("starting", "running", "stopping"):
             raise Conflict(f"{self.name} is not running")
         self.state = "stopping"
+        self.extras.thaw_quietly()
         self.killed = True
         self._send(int(_signal.SIGKILL))
         if self.group is not None:
@@ -335,6 +346,7 @@ class Instance:
         self.exit = str(self.failure) if self.failure else reason
         lived = time.monotonic() - self.began
         self.pid = 0
+        self.extras.running_free()
         if self.console is not None:
             self.console.drain()
         self._release()

@@ -223,6 +223,8 @@ class Peer:
 
     def _changed(self, record: Record, _descriptors: list[int]) -> None:
         self._spawner.publish(Record((("event", "changed"), ("name", record.text("name")))))
+        if self._spawner.errand.waits:
+            self._spawner.errand.soon()  # it may be about when something starts
         self.reply(Record((("ok", 1),)))
 
     def _guard(self, _record: Record, _descriptors: list[int]) -> None:
@@ -235,6 +237,7 @@ class Peer:
         if instance is not None and instance.state != "stopped":
             raise Conflict(f"{name} is {instance.state}", hint=f"Stop it first: nspawn stop {name}.")
         self._spawner.instances.pop(name, None)
+        self._spawner.errand.give_up(name)
         self._spawner.probation.forget(name)
         self._spawner.publish(Record((("event", "removed"), ("name", name))))
         self.reply(Record((("ok", 1),)))
@@ -242,6 +245,23 @@ class Peer:
     def _wake(self, record: Record, _descriptors: list[int]) -> None:
         """What the boot program waits for."""
         self._spawner.errand.wake(record)
+        self.reply(Record((("ok", 1),)))
+
+    def _freeze(self, record: Record, _descriptors: list[int]) -> None:
+        instance = self._spawner.find(record.text("name"))
+        instance.extras.freeze("by hand")
+        self.reply(Record((("ok", 1), *instance.report().fields)))
+
+    def _thaw(self, record: Record, _descriptors: list[int]) -> None:
+        instance = self._spawner.find(record.text("name"))
+        instance.extras.thaw(by_hand=True)
+        self.reply(Record((("ok", 1), *instance.report().fields)))
+
+    def _storage(self, record: Record, _descriptors: list[int]) -> None:
+        """The phone's storage was mounted into a running container, or could not be."""
+        instance = self._spawner.find(record.text("name"))
+        if instance.pid == record.integer("pid"):  # else it was started again meanwhile
+            instance.extras.storage_came(record.text("source"), record.text("why-not"))
         self.reply(Record((("ok", 1),)))
 
     def _boot(self, _record: Record, _descriptors: list[int]) -> None:
@@ -368,6 +388,9 @@ _OPERATIONS: dict[str, Callable[[Peer, Record, list[int]], None]] = {
     "forget": Peer._forget,
     "wake": Peer._wake,
     "boot": Peer._boot,
+    "freeze": Peer._freeze,
+    "thaw": Peer._thaw,
+    "storage": Peer._storage,
     "guard": Peer._guard,
     "shutdown": Peer._shutdown,
     "run": Peer._run,

@@ -20,6 +20,7 @@ from nspawn.container.peer import Peer
 from nspawn.container.pool import Pool
 from nspawn.container.probation import Probation
 from nspawn.container.rest import Rest
+from nspawn.container.upkeep import Upkeep
 from nspawn.container.webprocess import WebProcess
 from nspawn.errors import Conflict, NotFound
 from nspawn.kernel import cgroup, process, unix
@@ -62,6 +63,7 @@ class Spawner:
         self.refused: list[str] = []
         self.ending = False
         self._keeper: unix.Socket | None = keeper
+        self.upkeep = Upkeep(self)
         self.pool = Pool(self)
         self.rest = Rest(self)
         self._mount_namespace = os.readlink("/proc/self/ns/mnt")
@@ -80,6 +82,7 @@ class Spawner:
         self.web = WebProcess(self, list(listeners.values()))
         adoption.adopt(self, kept, notes, exits)
         self.loop.add(keeper.fileno(), self._keeper_ready)
+        self.upkeep.open()
         self.pool.expect()
 
     def log(self, text: str) -> None:
@@ -102,6 +105,7 @@ class Spawner:
         self.pool.drop()
         self.web.stop()
         self.errand.stop()
+        self.upkeep.end()
         self.probation.end()
         for peer in list(self.peers):
             peer.close()
@@ -313,6 +317,7 @@ class Spawner:
                 instance.on_end.append(self._end_if_empty)
                 instance.stop(None)
         self.ending = True
+        self.errand.stop()
         self._end_if_empty()
 
     def _end_if_empty(self) -> None:

@@ -31,6 +31,21 @@ class WebProcess:
         self._listen()
 
     @property
+    def address(self) -> str:
+        """Where a browser finds the page; "" without one."""
+        import _socket
+
+        for descriptor in self.listeners:
+            end = _socket.socket(fileno=os.dup(descriptor))
+            try:
+                return f"http://localhost:{end.getsockname()[1]}"
+            except OSError:
+                continue
+            finally:
+                end.close()
+        return ""
+
+    @property
     def _pid_file(self) -> str:
         return f"{self._spawner.layout.run}/web.pid"
 

@@ -172,18 +172,35 @@ class Group:
                 return
             except OSError:
                 pass
-        freeze, on, off = (
-            ("cgroup.freeze", b"1", b"0")
-            if self.hierarchy.version == 2
-            else ("freezer.state", b"FROZEN", b"THAWED")
-        )
+        freezer, on, off = self._freezer
         for _round in range(100):
-            _try_write(f"{folder}/{freeze}", on)
+            _try_write(freezer, on)
             sent = self.signal(_SIGKILL)
-            _try_write(f"{folder}/{freeze}", off)
+            _try_write(freezer, off)
             if not sent:
                 return
             time.sleep(0.005)  # the killed leave the group only after their exit
+
+    @property
+    def _freezer(self) -> tuple[str, bytes, bytes]:
+        """(file, text that freezes, text that thaws).  Version 1 has it in the freezer's hierarchy only."""
+        folder = self.folders[0]
+        if self.hierarchy.version == 2:
+            return f"{folder}/cgroup.freeze", b"1", b"0"  # since Linux 5.2
+        return f"{folder}/freezer.state", b"FROZEN", b"THAWED"
+
+    def freeze(self) -> None:
+        """Take the processor from everything in it.  OSError (ENOENT) where the kernel cannot."""
+        if not self.tracked:
+            raise OSError(errno.ENOENT, "there is no cgroup")
+        file, on, _off = self._freezer
+        _write(file, on)
+
+    def thaw(self) -> None:
+        """Let it go on; a group that is not frozen, or gone, needs none."""
+        if self.tracked:
+            file, _on, off = self._freezer
+            _try_write(file, off)
 
     def remove(self) -> bool:
         """Remove the folders, deepest first; False when a process is still inside."""

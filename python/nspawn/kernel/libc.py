@@ -38,6 +38,12 @@ MOUNT_ATTR_RDONLY = 1
 _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
 
+_PROT_READ = 1
+_MAP_SHARED = 1
+_FUTEX_WAIT = 0
+_EINTR, _EAGAIN = 4, 11
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 4
 MADV_DONTNEED = 4
 
 PR_SET_PDEATHSIG = 1
@@ -47,6 +53,9 @@ PR_SET_CHILD_SUBREAPER = 36
 _MACHINE = os.uname().machine
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(_MACHINE, 218 if _MACHINE.startswith("arm") else 41)
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}.get(_MACHINE, 120 if _MACHINE.startswith("arm") else 220)
+_FUTEX = {"x86_64": 202, "aarch64": 98}.get(_MACHINE, 240 if _MACHINE.startswith("arm") else 98)
+_OPEN_TREE = 428
+_MOVE_MOUNT = 429
 SYS_PIDFD_OPEN = 434
 SYS_CLONE3 = 435
 SYS_MOUNT_SETATTR = 442
@@ -62,6 +71,10 @@ class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
 
 class _ULong(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "L"
+
+
+class _UInt(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "I"
 
 
 class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
@@ -123,6 +136,12 @@ _pivot_root = _Syscall(_ctypes.dlsym(_handle, "syscall"))
 _pivot_root.argtypes = (_ULong, _CharP, _CharP)
 _mount_setattr = _Syscall(_ctypes.dlsym(_handle, "syscall"))
 _mount_setattr.argtypes = (_ULong, _Int, _CharP, _Int, _CharP, _ULong)
+_mmap = _Syscall(_ctypes.dlsym(_handle, "mmap"))
+_mmap.argtypes = (_ULong, _ULong, _Int, _Int, _Int, _Long)
+_open_tree = _Syscall(_ctypes.dlsym(_handle, "syscall"))
+_open_tree.argtypes = (_ULong, _Int, _CharP, _Int)
+_move_mount = _Syscall(_ctypes.dlsym(_handle, "syscall"))
+_move_mount.argtypes = (_ULong, _Int, _CharP, _Int, _CharP, _Int)
 _plain_syscall = _Syscall(_ctypes.dlsym(_handle, "syscall"))
 _plain_syscall.argtypes = (_ULong, _ULong, _ULong, _ULong, _ULong)
 #: syscall(number, pointer, size) and syscall(number, five numbers), for clone.py.
@@ -235,3 +254,38 @@ def inotify_add_watch(descriptor: int, path: str, mask: int) -> int:
     if watch < 0:
         raise failure(path)
     return watch
+
+
+def mmap_shared(descriptor: int, length: int) -> int:
+    """mmap(2) of a file from its beginning, to be read and seen as others change it: the address."""
+    address: int = _mmap(0, length, _PROT_READ, _MAP_SHARED, descriptor, 0)
+    if address == -1:
+        raise failure()
+    return address
+
+
+def peek(address: int) -> int:
+    """The 32 bits at an address of ours."""
+    value: int = _UInt.from_address(address).value
+    return value
+
+
+def futex_wait(address: int, value: int) -> None:
+    """futex(2): sleep while the 32 bits there are this value, until somebody wakes us or a signal comes."""
+    if _plain_syscall(_FUTEX, address, _FUTEX_WAIT, value, 0) < 0 and errno() not in (_EAGAIN, _EINTR):
+        raise failure()
+
+
+def open_tree(path: str) -> int:
+    """open_tree(2): a copy of what is at the path, mounted nowhere; ENOSYS before Linux 5.2."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+    descriptor: int = _open_tree(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags)
+    if descriptor < 0:
+        raise failure(path)
+    return descriptor
+
+
+def move_mount(descriptor: int, folder: int, name: str) -> None:
+    """move_mount(2): mount what open_tree() gave at the name in a folder."""
+    if _move_mount(_MOVE_MOUNT, descriptor, b"", folder, os.fsencode(name), _MOVE_MOUNT_F_EMPTY_PATH) < 0:
+        raise failure(name)

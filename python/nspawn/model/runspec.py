@@ -61,6 +61,11 @@ class Bind:
     def __str__(self) -> str:
         return f"{self.source}:{self.target}{':ro' if self.read_only else ''}"
 
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """In a record."""
+        mode = f"{'ro' if self.read_only else 'rw'}{'?' if self.optional else ''}"
+        return (("bind-source", self.source), ("bind-target", self.target), ("bind-mode", mode))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bind) and all(
             getattr(self, slot) == getattr(other, slot) for slot in self.__slots__
@@ -147,9 +152,8 @@ class RunSpec:
         for name, value in self.env.items():
             record.add("env", f"{name}={value}")
         for bind in self.binds:
-            record.add("bind-source", bind.source)
-            record.add("bind-target", bind.target)
-            record.add("bind-mode", f"{'ro' if bind.read_only else 'rw'}{'?' if bind.optional else ''}")
+            for key, value in bind.fields():
+                record.add(key, value)
         return record
 
     @classmethod

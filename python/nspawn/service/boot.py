@@ -19,12 +19,12 @@ from nspawn.android import conditions
 from nspawn.container import bootrecord
 from nspawn.container.client import Client
 from nspawn.container.guard import Guard
-from nspawn.errors import NotRunning, NspawnError
+from nspawn.errors import Conflict, NotRunning, NspawnError
 from nspawn.kernel import process
 from nspawn.layout import Layout
 from nspawn.model import boot as model
 from nspawn.model.record import Record
-from nspawn.service import daemon, files, remove
+from nspawn.service import daemon, files, page, remove, storage
 from nspawn.service.containers import Containers
 from nspawn.service.store import Store
 
@@ -116,6 +116,8 @@ def boot(
 ) -> list[Outcome]:
     """Start what is marked autostart and can start now; one that fails keeps none of the others from it.
 
+    NotRunning when the spawner dies meanwhile; nothing is decided then.
+
     tell: hears of each as it is decided, then of those that wait.  asked: by a person, so that what failed
     before is tried again; again: also what ran in this boot already.  look: which of these conditions hold.
     """
@@ -201,7 +203,9 @@ class _Boot:
         """Decide about what ran in this boot without us and was stopped, and what was marked since."""
         if each.name not in self.decided.expected:
             self.decided.results[each.name] = _LATER
-        elif not again and not each.state.active and each.state.turn == self.decided.boot_id:
+        elif each.state.active:
+            self.decide(each.name, "running")
+        elif not again and each.state.turn == self.decided.boot_id:
             self.decide(each.name, "stopped")
 
     def _steps(self, known: Mapping[str, Container]) -> model.Step:
@@ -220,13 +224,15 @@ class _Boot:
             self._start(known[step.start])
 
     def _start(self, each: Container) -> None:
-        if each.state.active:
-            self.decide(each.name, "running")
-            return
         try:
             self.containers.start(each.name, noted=True)
+        except NotRunning:
+            raise  # the spawner died: the next one makes this step anew
         except NspawnError as error:
-            self.decide(each.name, "failed", error)
+            if isinstance(error, Conflict) and self.containers.get(each.name).state.active:
+                self.decide(each.name, "running")  # somebody was quicker
+            else:
+                self.decide(each.name, "failed", error)
         else:
             self.decide(each.name, "started")
 
@@ -250,6 +256,8 @@ class _Boot:
         if fields:
             daemon.ensure(self.layout, client)
         try:
+            if os.environ.get("NSPAWN_MODULE"):  # its description tells
+                fields.append(("trouble", page.trouble(client.call("ping"))))
             client.call("wake", fields)
         except NotRunning:
             pass  # nothing waits, and nobody waits for it
@@ -287,6 +295,7 @@ def main() -> int:
     layout = Layout.from_environment(os.environ)
     try:
         boot(layout, _log, asked=False)
+        storage.show(Client(layout))
     except NspawnError as error:
         sys.stderr.write(f"{error.render('boot')}\n")
         return 1

@@ -7,13 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nspawn.android import conditions
 from nspawn.container import state as states
 from nspawn.container.client import Client
 from nspawn.errors import Conflict, Damaged, NotFound, NotRunning, NspawnError, UsageError
 from nspawn.kernel import process
 from nspawn.model import kinds, settings
 from nspawn.model.names import parse_container_name
-from nspawn.service import console, daemon, files, store
+from nspawn.model.runspec import Bind
+from nspawn.service import config, console, daemon, files, store
 from nspawn.service.create import Builtin, CreateRequest, Folder, Source, Tarball, check_folder, create
 from nspawn.service.remove import remove
 
@@ -156,6 +158,7 @@ class Containers:
                 raise NotFound(f"{name} cannot start", f"its root file system {rootfs} is not there")
             daemon.ensure(self.layout, self._client)
             fields = start_fields(loaded.settings, name, rootfs)
+            fields += phone_fields(loaded.settings, self.layout)
             self._client.call("start", [*fields, ("noted", int(noted))])
             if loaded.damaged is None:
                 store.confirm(at)
@@ -176,6 +179,16 @@ class Containers:
         except kinds.Expected as error:
             raise UsageError(f"{signal[:40]!r} is no signal", f"expected {error}") from None
         self._running(name, "kill", [("name", name), ("signal", number)])
+        return self.get(name)
+
+    def freeze(self, name: str) -> Container:
+        """Take the processor from everything in it until it is thawed, or ended."""
+        self._running(name, "freeze", [("name", name)])
+        return self.get(name)
+
+    def thaw(self, name: str) -> Container:
+        """Let it go on, also against the power rules, until they have no reason any more."""
+        self._running(name, "thaw", [("name", name)])
         return self.get(name)
 
     def restart(self, name: str, seconds: float | None = None) -> Container:
@@ -342,11 +355,32 @@ def parse_state(record: Record, *, supervised: bool = True) -> State:
     )
 
 
+def phone_fields(value: Settings, layout: Layout) -> list[tuple[str, str | bytes | int | float]]:
+    """What op=start is told of the settings that concern the phone: nothing when none is used."""
+    fields: list[tuple[str, str | bytes | int | float]] = []
+    if value.storage and not conditions.unlocked(os.environ):
+        fields.append(("storage-locked", value.storage))
+    if value.wake_lock:
+        fields.append(("wake-lock", 1))
+    if value.pausable:
+        rules = config.load(layout).power
+        if rules.active:
+            fields.append(("power", rules.encode()))
+    return [("extras", 1), *fields] if fields else fields
+
+
+def phone_binds(value: Settings) -> tuple[Bind, ...]:
+    """The phone's shared storage, if it is wanted and there already."""
+    if not value.storage or not conditions.unlocked(os.environ):
+        return ()
+    return (Bind(conditions.storage(os.environ), value.storage, optional=True),)
+
+
 def start_fields(value: Settings, name: str, rootfs: str) -> list[tuple[str, str | bytes | int | float]]:
     """The request of op=start."""
     return [
         ("name", name),
-        *settings.runspec(value, name, rootfs).to_record().fields,
+        *settings.runspec(value, name, rootfs, phone_binds(value)).to_record().fields,
         ("stop-signal", kinds.signal_number(value.stop_signal) if value.stop_signal else 0),
         ("stop-time", value.stop_time),
         ("restart", value.restart.policy),

@@ -43,6 +43,7 @@ class HostReport:
     load: tuple[float, ...]
     versions: Mapping[str, str]
     spawner: Mapping[str, Any]
+    power: Mapping[str, Any]
 
     @property
     def problems(self) -> tuple[found.Feature, ...]:
@@ -67,6 +68,7 @@ class HostReport:
             "load": list(self.load),
             "versions": dict(self.versions),
             "spawner": dict(self.spawner),
+            "power": dict(self.power),
         }
 
 
@@ -88,6 +90,7 @@ def report(layout: Layout, client: Client | None = None) -> HostReport:
         load=readings.load(),
         versions={"nspawn": nspawn.__version__, "python": platform.python_version()},
         spawner=_spawner(Client(layout) if client is None else client),
+        power=readings.power(layout),
     )
 
 

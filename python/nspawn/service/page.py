@@ -4,47 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from nspawn.errors import NspawnError, UsageError
-from nspawn.service import files
+from nspawn.service import config
 
 if TYPE_CHECKING:
     from nspawn.layout import Layout
     from nspawn.model.record import Record
 
-DEFAULT_PORT = 8080
-
 
 def port(layout: Layout) -> int:
     """The port of the page: `page.port` of config.toml, 8080 by default, 0 for no page.
 
-    Raises UsageError that names what is wrong in the file.
+    Raises what is wrong with the file.
     """
-    try:
-        data = files.read(layout.config)
-    except FileNotFoundError:
-        return DEFAULT_PORT
-    except OSError as error:
-        raise files.system_error(f"{layout.config} cannot be read", error) from None
-    try:
-        document = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{layout.config} cannot be read", str(error), "Correct it or remove it.") from None
-    page = document.get("page", {})
-    number = page.get("port", DEFAULT_PORT) if isinstance(page, Mapping) else None
-    return parse_port(number, f"{layout.config}: page.port")
-
-
-def parse_port(number: object, what: str) -> int:
-    """The port, or UsageError."""
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 65535:
-        raise UsageError(
-            f"{what}: expected a port from 1 to 65535, or 0 for no page, got {str(number)[:40]!r}"
-        )
-    return number
+    found = config.load(layout)
+    if found.problem is not None:
+        raise found.problem
+    return found.port
 
 
 def addresses(number: int) -> list[str]:
@@ -54,10 +32,8 @@ def addresses(number: int) -> list[str]:
 
 def addresses_or_none(layout: Layout) -> list[str]:
     """The addresses of the settings; none when they are wrong: containers start all the same."""
-    try:
-        return addresses(port(layout))
-    except NspawnError:
-        return []
+    found = config.load(layout)
+    return [] if isinstance(found.problem, UsageError) else addresses(found.port)
 
 
 def find_own(answer: Record) -> int:
@@ -76,6 +52,37 @@ def find_own(answer: Record) -> int:
         refused or "the spawner was started without it",
         "Free the port or set page.port in config.toml, then: nspawn shutdown && nspawn serve",
     )
+
+
+def trouble(answer: Record) -> str:
+    """Why the page is not served, and by whom its port is taken; "" when it is.
+
+    answer: of the spawner's ping.
+    """
+    refused = [value.decode("utf-8", "replace") for value in answer.all("refused")]
+    for text in refused:
+        number = text.partition(" ")[0].rpartition(":")[2]
+        if number.isdigit():
+            return f"port {number} is taken{_holder(int(number))}"
+    return "; ".join(refused)
+
+
+def _holder(number: int) -> str:
+    """` by NAME (process N)`, when it can be told: sockets of others' network namespaces cannot."""
+    wanted = {
+        inode
+        for path in ("/proc/net/tcp", "/proc/net/tcp6")
+        for port_, inode in _listening(path)
+        if port_ == number
+    }
+    for pid in filter(str.isdigit, os.listdir("/proc")) if wanted else ():
+        if wanted & _sockets(int(pid)):
+            try:
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                    return f" by {file.read().strip()} (process {pid})"
+            except OSError:
+                continue
+    return ""
 
 
 def _sockets(pid: int) -> set[str]:

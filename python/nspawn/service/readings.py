@@ -6,6 +6,9 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from nspawn.android import power as phone_power
+from nspawn.service import config
+
 if TYPE_CHECKING:
     from nspawn.layout import Layout
 
@@ -20,6 +23,7 @@ class Readings:
             "uptime": uptime(),
             "load": list(load()),
             "processors": os.cpu_count() or 1,
+            "power": power(layout),
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,6 +65,19 @@ def uptime() -> float:
 def load() -> tuple[float, ...]:
     """Of 1, 5 and 15 minutes."""
     return tuple(round(value, 2) for value in os.getloadavg())
+
+
+def power(layout: Layout) -> dict[str, Any]:
+    """Battery, temperatures, and the rules of config.toml."""
+    battery = phone_power.read_battery(os.environ)
+    found = config.load(layout)
+    thermal = phone_power.read_thermal(os.environ)
+    return {
+        "battery": None if battery is None else battery.as_dict(),
+        "thermal": [{"name": name, "celsius": celsius} for name, celsius in thermal],
+        "rules": found.power.as_dict(),
+        "problem": str(found.problem or found.power_problem or ""),
+    }
 
 
 def _text(path: str) -> str:

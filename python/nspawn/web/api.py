@@ -101,6 +101,16 @@ def verb_routes(services: Services) -> Blueprint:
         body.finish()
         return jsonify(containers.stop(parse_container_name(name), seconds).as_dict())
 
+    @routes.post(f"{BASE}/<name>/freeze")
+    def freeze(name: str) -> Response:
+        no_fields()
+        return jsonify(containers.freeze(parse_container_name(name)).as_dict())
+
+    @routes.post(f"{BASE}/<name>/thaw")
+    def thaw(name: str) -> Response:
+        no_fields()
+        return jsonify(containers.thaw(parse_container_name(name)).as_dict())
+
     @routes.post(f"{BASE}/<name>/restart")
     def restart(name: str) -> Response:
         no_fields()

@@ -240,6 +240,8 @@ class Hub:
             self.publish("guard", "guard", self._describe_guard())
             return
         name = record.text("name")
+        if not name:
+            return  # of the boot or the guard: what it changes for a container is told by its name
         if record.text("event") == "removed":
             # Said before its files are gone: asking for it now would find it.
             self.publish("removed", f"container {name}", {"name": name})

@@ -1,0 +1,118 @@
+"""The settings of the program itself: config.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nspawn.errors import NspawnError, UsageError
+from nspawn.model.power import Rules
+from nspawn.service import files
+
+if TYPE_CHECKING:
+    from nspawn.layout import Layout
+
+DEFAULT_PORT = 8080
+#: Of the file's format.  A newer program may write a higher one; this one then leaves the file alone.
+VERSION = 1
+_HOTTEST = 120.0
+_POWER = ("freeze_above", "thaw_below", "freeze_below_charge", "thaw_above_charge")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """port: of the page, 0 for no page.  problem: why the file, or its table `page`, is not used; then the
+    defaults are.  power_problem: why the power rules are not.
+    """
+
+    port: int = DEFAULT_PORT
+    power: Rules = field(default_factory=Rules)
+    problem: NspawnError | None = None
+    power_problem: NspawnError | None = None
+
+
+def load(layout: Layout) -> Config:
+    """What config.toml says.  What cannot be used of it has its default, and `problem` tells why."""
+    try:
+        data = files.read(layout.config)
+    except FileNotFoundError:
+        return Config()
+    except OSError as error:
+        return Config(problem=files.system_error(f"{layout.config} cannot be read", error))
+    except NspawnError as error:
+        return Config(problem=error)
+    try:
+        document = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        why = UsageError(f"{layout.config} cannot be read", str(error), "Correct it or remove it.")
+        return Config(problem=why)
+    return parse(document, layout.config)
+
+
+def parse(document: Mapping[str, object], path: str) -> Config:
+    """The same of a parsed document.  path: for the errors."""
+    version = document.get("version", VERSION)
+    if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+        return Config(
+            problem=NspawnError(
+                f"{path} is of version {version} and this nspawn reads version {VERSION}",
+                "a newer nspawn wrote it",
+                "Update nspawn; the file was left as it is, and the defaults are used.",
+            )
+        )
+    problem = power_problem = None
+    port, power = DEFAULT_PORT, Rules()
+    try:
+        port = parse_port(_table(document, "page").get("port", DEFAULT_PORT), f"{path}: page.port")
+    except NspawnError as error:
+        problem = error
+    try:
+        power = _rules(_table(document, "power"))
+    except NspawnError as error:
+        power_problem = type(error)(f"{path}: {error.what}", error.why, error.hint)
+    return Config(port=port, power=power, problem=problem, power_problem=power_problem)
+
+
+def parse_port(number: object, what: str) -> int:
+    """The port, or UsageError."""
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 65535:
+        raise UsageError(
+            f"{what}: expected a port from 1 to 65535, or 0 for no page, got {str(number)[:40]!r}"
+        )
+    return number
+
+
+def _table(document: Mapping[str, object], name: str) -> Mapping[str, object]:
+    table = document.get(name, {})
+    if not isinstance(table, Mapping):
+        raise UsageError(f"{name}: expected a table, got {str(table)[:40]!r}")
+    return table
+
+
+def _rules(table: Mapping[str, object]) -> Rules:
+    for key in table:
+        if key not in _POWER:
+            raise UsageError(
+                f"power.{key[:80]}: there is no such setting", hint=f"There are: {', '.join(_POWER)}."
+            )
+    above, below = (_degrees(table, key) for key in _POWER[:2])
+    low, high = (_percent(table, key) for key in _POWER[2:])
+    return Rules(freeze_above=above, thaw_below=below, freeze_below_charge=low, thaw_above_charge=high)
+
+
+def _degrees(table: Mapping[str, object], key: str) -> float:
+    value = table.get(key, 0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _HOTTEST:
+        raise UsageError(
+            f"power.{key}: expected degrees Celsius from 0 (off) to {_HOTTEST:g}, got {str(value)[:40]!r}"
+        )
+    return float(value)
+
+
+def _percent(table: Mapping[str, object], key: str) -> int:
+    value = table.get(key, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
+        raise UsageError(f"power.{key}: expected percent from 0 (off) to 100, got {str(value)[:40]!r}")
+    return value
