@@ -77,6 +77,10 @@ class Phone(Handset):
         """What was last written to /sys/power/wake_lock."""
         return (self._shared / "power/wake_lock").read_text().strip()
 
+    def wake_unlocked(self) -> str:
+        """What was last written to /sys/power/wake_unlock."""
+        return (self._shared / "power/wake_unlock").read_text().strip()
+
     def setprop(self, name: str, value: str) -> None:
         self.properties.set(name, value)
         with self._news:
