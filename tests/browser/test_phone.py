@@ -241,6 +241,21 @@ def test_what_it_waits_for_and_why_it_is_paused(phone: Phone) -> None:
     nspawn.ok("kill", "web")
 
 
+def test_a_container_is_frozen_and_thawed(phone: Phone) -> None:
+    visit, page, daemon = phone.visit, phone.visit.page, phone.visit.site.daemon
+    visit.site.nspawn.ok("create", "web", "--image", "builtin", "--start")
+    visit.log_in()
+    visit.open("/#/containers/web")
+    page.get_by_role("button", name="Freeze", exact=True).click()
+    expect(page.get_by_text("Frozen", exact=True)).to_be_visible()
+    assert daemon.state("web")["frozen"]
+    check(visit, "frozen-by-hand")
+    page.get_by_role("button", name="Thaw").click()
+    expect(page.get_by_text("Running", exact=True)).to_be_visible()
+    assert not daemon.state("web")["frozen"]
+    visit.site.nspawn.ok("kill", "web")
+
+
 def test_the_phone_is_measured_while_somebody_looks(phone: Phone) -> None:
     visit, page = phone.visit, phone.visit.page
     visit.log_in()

@@ -104,3 +104,16 @@ def test_a_reinstallation_finds_everything(kept: Program, tmp_path: Path) -> Non
     module.rmdir()
     assert tree(kept.root) == before
     assert kept("list").out.splitlines()[1].startswith("box")
+
+
+def test_the_programs_settings_of_a_newer_version_are_refused_and_left(kept: Program) -> None:
+    config = kept.root / "config.toml"
+    config.write_text("version = 2\n[page]\nport = 1\nfuture = true\n[power]\nfreeze_above = 30.0\n")
+    before = config.read_bytes()
+    told = kept("doctor").out
+    assert "is of version 2" in told
+    assert "a newer nspawn wrote it" in told
+    assert "frozen above 30" not in told
+    kept.ok("start", "box")
+    kept.ok("kill", "box")
+    assert config.read_bytes() == before

@@ -43,9 +43,12 @@ function set(change) {
 /** @returns {Live} the present state; the component is drawn again when it changes */
 export function useLive() {
   const [, redraw] = useState(0);
+  const drawn = state;
   useEffect(() => {
     const changed = () => redraw((/** @type {number} */ count) => count + 1);
     listeners.add(changed);
+    // News between the drawing and now were heard by nobody.
+    if (state !== drawn) changed();
     return () => {
       listeners.delete(changed);
     };

@@ -3,8 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ConsoleText } from "../../../webroot/js/ansi.js";
 import { bytes, duration, sentence, shorten } from "../../../webroot/js/format.js";
-import { parseContainer, parseJob } from "../../../webroot/js/model.js";
+import { plainWords } from "../../../webroot/js/guard.js";
+import { parseContainer, parseGuard, parseJob } from "../../../webroot/js/model.js";
 import { problemOf } from "../../../webroot/js/problem.js";
+import { parseReadings, sensors } from "../../../webroot/js/readings.js";
+import { Shape } from "../../../webroot/js/shape.js";
+import { parseAddress, parseStatus, withoutCodes } from "../../../webroot/js/shim.js";
 import { EventParser } from "../../../webroot/js/sse.js";
 
 const ESC = "\u001b";
@@ -84,4 +88,63 @@ test("numbers as a person reads them", () => {
   assert.deepEqual([-1, 59, 61, 3661, 90_000].map(duration), ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
   assert.equal(sentence("abc"), "Abc");
   assert.equal(shorten("abcdef", 3), "abc…");
+});
+
+const TRIP = { step: "namespace", container: "web", feature: "pid", kernel: "6.6", when: 1, text: "" };
+
+test("the guard is told in plain words", () => {
+  const told = (/** @type {object} */ more) => plainWords(parseGuard({ blocked: true, failed_boots: 1, ...more }));
+  assert.match(told({ trip: TRIP }).what, /restarted by itself while PID namespaces were tried\./);
+  assert.match(told({ trip: { ...TRIP, step: "start", feature: "" } }).short, /while the container web was started/);
+  assert.match(told({ trip: { ...TRIP, container: "", feature: "" } }).what, /while namespaces were made/);
+  assert.match(told({ trip: null }).what, /while a container was started/);
+  const safe = told({ trip: TRIP, safe_mode: true, failed_boots: 3 });
+  assert.match(safe.title, /^Safe mode/);
+  assert.match(safe.what, /3 times in a row before it had come up well, the last time while PID/);
+  assert.equal(parseGuard({ active: false }).blocked, false);
+});
+
+const HOST = { memory: { total: 100, available: 4 }, disk: { total: 200, available: 100 }, load: [0.5, 1, 1], processors: 8 };
+
+test("readings become tiles, those of a phone first", () => {
+  const ids = (/** @type {object} */ power) => parseReadings(new Shape({ ...HOST, power }, "r")).map(({ id, shown, tone }) => `${id} ${shown} ${tone}`);
+  const machine = ["memory 96 % bad", "load 0.5 good", "disk 50 % good"];
+  assert.deepEqual(ids({ battery: null, thermal: [], rules: {} }), machine);
+  assert.deepEqual(parseReadings(new Shape(HOST, "r")).map(({ id }) => id), ["memory", "load", "disk"]);
+  const battery = { capacity: 9, celsius: 46.2, status: "Discharging", health: "Good", plugged: false };
+  const thermal = [{ name: "skin", celsius: 30 }, { name: "cpu", celsius: 71 }];
+  assert.deepEqual(ids({ battery, thermal }), ["battery 9 % bad", "heat 46.2 °C bad", "thermal 71 °C wait", ...machine]);
+  assert.deepEqual(ids({ battery: { ...battery, capacity: null, celsius: null }, thermal: [] }), machine);
+  assert.deepEqual(sensors(new Shape({ thermal }, "p")).map(({ name }) => name), ["cpu", "skin"]);
+});
+
+test("only an address of this machine with a code is followed", () => {
+  const code = "abcDEF0123456789-_abcDEF";
+  assert.equal(parseAddress(`The page of /x:\nhttp://127.0.0.1:8080/login#${code}\n`), `http://127.0.0.1:8080/login#${code}`);
+  for (const text of [
+    "",
+    `http://127.0.0.1:8080/login#${code} more`,
+    `http://evil.example/login#${code}`,
+    `http://127.0.0.1:8080@evil.example/login#${code}`,
+    `javascript:alert(1)//127.0.0.1:8080/login#${code}`,
+    `https://127.0.0.1:8080/login#${code}`,
+    "http://127.0.0.1:8080/login#short",
+  ]) {
+    assert.equal(parseAddress(text), "", text);
+  }
+});
+
+test("the module's state is read, and no code with it", () => {
+  const text = "running=1\nupdate=1\nversion=1.2\ndescription=2 running, a=b\nlog=\nlog=x\nat http://127.0.0.1:1/login#SECRET end\n";
+  assert.deepEqual(parseStatus(text), {
+    running: true,
+    disabled: false,
+    removed: false,
+    updated: true,
+    version: "1.2",
+    description: "2 running, a=b",
+    log: "log=x\nat http://127.0.0.1:1/login end",
+  });
+  assert.equal(parseStatus("").running, false);
+  assert.equal(withoutCodes("a/login#x b/login#y"), "a/login b/login");
 });

@@ -84,6 +84,7 @@ function Rules({ power }) {
   const all = sensors(power).slice(1);
   return html`<section class="card padded" aria-labelledby="rules">
     <h2 id="rules">Freezing</h2>
+    ${power?.text("problem", "") && html`<p class="problem">${power.text("problem", "")}</p>`}
     <p class="soft small">Containers that may be frozen are, and go on by themselves:</p>
     <${Pairs} pairs=${
       /** @type {[string, string][]} */ ([
