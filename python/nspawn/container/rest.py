@@ -44,7 +44,7 @@ class Rest:
             self._pending = False
             gc.collect()
             self._spawner.rest_keeper()
-            memory.release()
+            self._spawner.loop.before_sleep(memory.release)
 
 
 def _seconds(text: str) -> float:
