@@ -47,6 +47,8 @@ else
 fi
 
 "$nspawn" list
+# Status 1: the crash guard holds the containers back. It says why, and what can be done.
+told=$("$nspawn" guard) || say "$told"
 
 # `nspawn login` makes a code only when the port is ours.
 link=$("$nspawn" login) || exit 1

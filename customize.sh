@@ -27,12 +27,12 @@ our_property() {
 
 our_check_manager() {
     # KernelSU and APatch also say they are some Magisk, for old modules.
-    if [ "${KSU:-}" = true ]; then
+    if [ "${APATCH:-}" = true ]; then
+        our_manager="APatch ${APATCH_VER:-}"
+        our_layout=bin
+    elif [ "${KSU:-}" = true ]; then
         our_manager="KernelSU ${KSU_VER:-}"
         [ -n "${KSU_SUKISU:-}" ] && our_manager="SukiSU ${KSU_VER:-}"
-        our_layout=bin
-    elif [ "${APATCH:-}" = true ]; then
-        our_manager="APatch ${APATCH_VER:-}"
         our_layout=bin
     elif [ "${MAGISK_VER_CODE:-0}" -ge 20400 ]; then
         our_manager="Magisk ${MAGISK_VER:-}"

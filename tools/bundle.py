@@ -137,14 +137,17 @@ def pack(packer: Bundle, output: Path, files: Iterable[tuple[str, Path, int]], p
     """Let the bundle's Python of this machine compile and zip. files: name in the zip, file, mode."""
     listed = [(name, str(path), f"{mode:o}", treatment(name)) for name, path, mode in files]
     job = {"output": str(output), "parts": [str(part) for part in parts], "files": listed, "shown": MODULE}
-    lib = packer.tree / "python/lib"
-    python = str(packer.tree / PYTHON)
-    words = [str(next(lib.glob("ld-linux-*"))), "--library-path", str(lib), "--argv0", python, python]
-    words += ["-s", "-S", "-P", str(places.HOME / "tools/pack.py")]
+    words = [*interpreter(packer), "-s", "-S", "-P", str(places.HOME / "tools/pack.py")]
     env = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": "315532800", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(words, env=env, input=json.dumps(job), text=True)
     if done.returncode:
         raise BuildError(f"the bundle's Python could not make {output.name}")
+
+
+def interpreter(bundle: Bundle) -> list[str]:
+    """How a bundle's Python is started where it is: its own loader's place is that on a phone."""
+    lib, python = bundle.tree / "python/lib", str(bundle.tree / PYTHON)
+    return [str(next(lib.glob("ld-linux-*"))), "--library-path", str(lib), "--argv0", python, python]
 
 
 def treatment(name: str) -> str:

@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from tools import places
 from tools.builtin import setup_builtin
@@ -23,7 +24,7 @@ from tools.process import BuildError, say
 from tools.serve import run
 from tools.stamps import only_one
 from tools.trial import bench, test
-from tools.zip import zip_
+from tools.zip import build_zips
 
 
 def setup(command: str) -> None:
@@ -58,6 +59,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help="where zips and update files will be published (default: in pyproject.toml); "
         "without one the module looks for no updates",
     )
+    zip_parser.add_argument("--output", type=Path, metavar="FOLDER", help="where it goes (default: dist)")
     commands.add_parser("lock", help="renew every lock file")
     known, rest = parser.parse_known_args(arguments)
     if rest and known.command not in ("test", "bench"):
@@ -84,7 +86,9 @@ def main(arguments: Sequence[str]) -> int:
             return bench(rest)
         if options.command == "zip":
             names = list(TARGETS) if options.arch == "all" else [options.arch]
-            return zip_(names, options.version, options.base_url)
+            return build_zips(
+                names, version=options.version, base_url=options.base_url, output=options.output
+            )
         return test(fast=options.fast, arguments=rest)
     except PermissionError as error:
         print(f"build.py: {error}", file=sys.stderr)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from tools import places
+from tools.archive import Lists
 from tools.bundle import PACKAGES as BUNDLED
-from tools.debian import ARCHIVES, lock_file
+from tools.debian import lock_file
 from tools.environment import base_python
+from tools.kernels import lock_kernels
 from tools.node import VENDORED, setup_node
-from tools.process import BuildError, execute, output_of
+from tools.process import BuildError, execute
 from tools.stamps import digest_of, only_one, write_whole
 from tools.wheels import PLATFORM, pip_download, requirements_of
 
@@ -44,6 +44,7 @@ def lock() -> int:
         data = (places.HOME / "node_modules" / source).read_bytes()
         write_whole(places.HOME / "webroot/vendor" / name, data)
     lock_debian()
+    lock_kernels()
     return 0
 
 
@@ -95,33 +96,5 @@ def lock_debian() -> None:
 
 def newest(suite: str, architecture: str, packages: Iterable[str]) -> dict[str, str]:
     """The lines of debian.lock for some packages of one release, its updates included."""
-    folder = places.CACHE / "lock" / suite / architecture
-    for part in ("lists/partial", "archives/partial"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    (folder / "status").touch()
-    signed = "signed-by=/usr/share/keyrings/debian-archive-keyring.gpg"
-    security, main = ARCHIVES["pool/updates/"], ARCHIVES[""]
-    sources = ((main, suite), (main, f"{suite}-updates"), (security, f"{suite}-security"))
-    text = "".join(f"deb [{signed}] {archive} {name} main\n" for archive, name in sources)
-    (folder / "sources.list").write_text(text)
-    settings = {
-        "Dir::State::Lists": folder / "lists",
-        "Dir::State::status": folder / "status",
-        "Dir::Cache": folder,
-        "Dir::Etc::SourceList": folder / "sources.list",
-        "Dir::Etc::SourceParts": "/dev/null",
-        "APT::Architecture": architecture,
-        "APT::Architectures": architecture,
-        "APT::Sandbox::User": "root",
-        # An apt that goes on with old lists would pin what is gone.
-        "APT::Update::Error-Mode": "any",
-    }
-    options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-    execute("apt-get", *options, "update", "-qq", output=subprocess.DEVNULL)
-    lines = {}
-    for package in packages:
-        shown = output_of("apt-cache", *options, "show", "--no-all-versions", package)
-        fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", shown, re.MULTILINE))
-        words = (fields[key] for key in ("Package", "Version", "Architecture", "SHA256", "Filename"))
-        lines[package] = " ".join(words)
-    return lines
+    lists = Lists(suite, architecture)
+    return {package: lists.line(package) for package in packages}

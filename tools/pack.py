@@ -21,6 +21,7 @@ import marshal
 import os
 import struct
 import sys
+import types
 import zipfile
 import zlib
 from typing import NamedTuple
@@ -107,11 +108,83 @@ def without_docstrings(tree: ast.Module) -> None:
                 node.body[:1] = [ast.copy_location(ast.Pass(), first)] if empty else []
 
 
+def names_of(code: types.CodeType) -> set[str]:
+    """The strings that the interpreter interns because of their place in a code object."""
+    found = {code.co_filename, code.co_name, code.co_qualname}
+    found.update(code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return found.union(*(names_of(item) for item in code.co_consts if isinstance(item, types.CodeType)))
+
+
+class Canonical:
+    """Rebuilds a code object so that marshal writes the same bytes each time.
+
+    marshal writes references to objects that are the same, not to equal ones. A name is interned: it is
+    another object than an equal constant (a class's `__qualname__`) just when some module that happens to be
+    loaded has the name too. Here equal strings become one object.
+    """
+
+    def __init__(self, code: types.CodeType) -> None:
+        self._texts = {name: sys.intern(name) for name in names_of(code)}
+        self._done: dict[int, object] = {}
+        self._originals: list[object] = []
+        self.code = self._code(code)
+
+    def _code(self, code: types.CodeType) -> types.CodeType:
+        return code.replace(
+            co_consts=tuple(self._value(item) for item in code.co_consts),
+            co_filename=self._texts[code.co_filename],
+            co_name=self._texts[code.co_name],
+            co_qualname=self._texts[code.co_qualname],
+        )
+
+    def _value(self, item: object) -> object:
+        if isinstance(item, str):
+            return self._texts.setdefault(item, item)
+        if not isinstance(item, (types.CodeType, tuple, frozenset)):
+            return item
+        # What the compiler shared stays shared.
+        if id(item) not in self._done:
+            self._originals.append(item)
+            if isinstance(item, types.CodeType):
+                self._done[id(item)] = self._code(item)
+            else:
+                self._done[id(item)] = type(item)(self._value(part) for part in item)
+        return self._done[id(item)]
+
+
+def reachable(code: types.CodeType) -> list[object]:
+    """Everything in a code object.
+
+    Whoever holds this while marshal writes the code gets the same bytes each time: marshal also marks what
+    somebody else refers to (FLAG_REF), and for an interned string that is a matter of chance.
+    """
+    found: list[object] = []
+    left: list[object] = [code]
+    while left:
+        item = left.pop()
+        found.append(item)
+        if isinstance(item, types.CodeType):
+            left += (item.co_consts, item.co_names, item.co_varnames, item.co_freevars, item.co_cellvars)
+            left += (item.co_filename, item.co_name, item.co_qualname)
+            left += (item.co_linetable, item.co_exceptiontable)
+        elif isinstance(item, (tuple, frozenset)):
+            left += item
+    return found
+
+
+def dump(code: types.CodeType) -> bytes:
+    """The bytes that marshal makes of a code object, whatever this process did before."""
+    code = Canonical(code).code
+    held = reachable(code)
+    data = marshal.dumps(code)
+    del held
+    return data
+
+
 def compiled(path: str, shown: str, *, bare: bool) -> bytes:
     """The byte code of a file, as a child of this process makes it. bare: without docstrings.
 
-    What marshal writes depends on which objects others hold as well (FLAG_REF): each file is compiled in
-    the same state, whatever was compiled before.
+    A child, so that what was compiled before leaves no trace.
     """
     with open(path, "rb") as file:
         source = file.read()
@@ -124,7 +197,7 @@ def compiled(path: str, shown: str, *, bare: bool) -> bytes:
                 without_docstrings(tree)
             code = compile(tree, shown, "exec", dont_inherit=True, optimize=0)
             with open(writer, "wb") as file:
-                file.write(marshal.dumps(code))
+                file.write(dump(code))
             os._exit(0)
         except Exception as error:  # noqa: BLE001 (it is told, and the parent fails)
             sys.stderr.write(f"{error}\n")

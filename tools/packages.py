@@ -36,6 +36,7 @@ PACKAGES = tuple(
         ("nodejs", "node", "runs the page's checkers", "test lint"),
         ("npm", "npm", "installs the page's checkers", "test lint"),
         ("shellcheck", "shellcheck", "checks scripts", "test lint"),
+        ("binutils", "readelf", "looks at the bundle's programs and libraries", "test"),
         ("chromium", "chromium", "shows the page to the tests", "test"),
         ("curl", "curl", "talks to the page in tests", "test"),
         ("iproute2", "ip", "looks at networks from outside", "test bench"),

@@ -30,7 +30,7 @@ LIBRARY = (
 
 #: Of site-packages.
 WHEELS = (
-    "*.dist-info/ bin/ *.pyi */py.typed *.so */_speedups.c",
+    "*.dist-info/ bin/ **/*.pyi **/py.typed **/*.so **/*.c **/tests/",
     # What only a debugger's page, a browser's Python and tests use; a DHCP client that is not ours.
     "werkzeug/debug/shared/ werkzeug/middleware/profiler.py flask/testing.py click/testing.py",
     "click/_winconsole.py urllib3/contrib/emscripten/ pyroute2/dhcp/ pyroute2/fixtures/",
@@ -41,8 +41,12 @@ DOCUMENTED = ("email/_policybase.py", "email/policy.py")
 
 
 def pattern(texts: tuple[str, ...]) -> re.Pattern[str]:
-    """One expression for all the names: `*` is anything but a slash, a trailing slash the whole folder."""
-    names = [re.escape(word).replace(r"\*", "[^/]*") for text in texts for word in text.split()]
+    """One expression for all the names: `*` is anything but a slash, `**/` any folders or none.
+
+    A trailing slash stands for all of the folder.
+    """
+    words = [re.escape(word) for text in texts for word in text.split()]
+    names = [word.replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*") for word in words]
     names = [f"{name}.*" if name.endswith("/") else name for name in names]
     return re.compile("|".join(names))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -119,8 +120,14 @@ def check_file(name: str, path: Path) -> None:
         raise BuildError(f"{name} has a carriage return: the phone's shell takes it for a part of the line")
 
 
-def zip_(names: Sequence[str], version: str, base_url: str) -> int:
-    """Build the zips of some architectures. base_url: "" for the configured one. Returns 0."""
+def build_zips(
+    names: Sequence[str], *, version: str = "", base_url: str = "", output: Path | None = None
+) -> int:
+    """Build the zips of some architectures. Returns 0.
+
+    version, base_url: "" for this checkout's. output: the folder, dist/ unless it is named.
+    """
+    output = output or places.HOME / "dist"
     version = version or current_version()
     version_code(version)
     base_url = (base_url or configured_base_url()).rstrip("/")
@@ -131,17 +138,17 @@ def zip_(names: Sequence[str], version: str, base_url: str) -> int:
     with only_one():
         for name in names:
             started = time.monotonic()
-            path, fresh = make_zip(TARGETS[name], version, base_url)
+            path, fresh = make_zip(TARGETS[name], version, base_url, output)
             size, took = path.stat().st_size / 2**20, time.monotonic() - started
             what = "" if fresh else "unchanged, "
-            say(f"{path.relative_to(places.HOME)}: {size:.2f} MiB ({what}{took:.1f} s)")
-            publish_update(TARGETS[name], version, base_url)
+            say(f"{os.path.relpath(path)}: {size:.2f} MiB ({what}{took:.1f} s)")
+            publish_update(TARGETS[name], version, base_url, output)
         text = changes((places.HOME / "CHANGELOG.md").read_text(), version)
-        write_whole(places.HOME / "dist/changelog.md", text.encode())
+        write_whole(output / "changelog.md", text.encode())
     return 0
 
 
-def make_zip(target: Target, version: str, base_url: str) -> tuple[Path, bool]:
+def make_zip(target: Target, version: str, base_url: str, folder: Path) -> tuple[Path, bool]:
     """One zip. Returns its place and whether it was made now."""
     bundle = build_bundle(target)
     packer = build_bundle(own_target())
@@ -160,15 +167,15 @@ def make_zip(target: Target, version: str, base_url: str) -> tuple[Path, bool]:
     part = built_part(bundle, packer)
     inputs = [item for name, (path, mode) in sorted(files.items()) for item in (name, str(mode), path)]
     state = digest(places.HOME / "tools/pack.py", digest_of(part.read_bytes()), *inputs)
-    output = places.HOME / "dist" / zip_file(version, target)
-    made = places.CACHE / "zip" / f"{target.name}.made"
+    output = folder / zip_file(version, target)
+    made = places.CACHE / "zip" / f"{output.name}.made"
     fresh = not (
         output.exists()
         and made.exists()
         and made.read_text() == f"{state} {digest_of(output.read_bytes())}\n"
     )
     if fresh:
-        output.parent.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         new = work / output.name
         pack(packer, new, [(name, path, mode) for name, (path, mode) in files.items()], [part])
         if new.stat().st_size > LARGEST:
@@ -176,14 +183,14 @@ def make_zip(target: Target, version: str, base_url: str) -> tuple[Path, bool]:
                 f"{output.name} would have {new.stat().st_size} bytes, more than {LARGEST}",
                 "See what grew: unzip -lv " + str(new),
             )
-        new.replace(output)
+        shutil.move(new, output)
         write_whole(made, f"{state} {digest_of(output.read_bytes())}\n".encode())
     return output, fresh
 
 
-def publish_update(target: Target, version: str, base_url: str) -> None:
+def publish_update(target: Target, version: str, base_url: str, folder: Path) -> None:
     """Write the update file; none when no address is known, and an older one goes."""
-    path = places.HOME / "dist" / update_file(target)
+    path = folder / update_file(target)
     if base_url:
         write_whole(path, update(version, target, base_url).encode())
     else:

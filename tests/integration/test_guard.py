@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import urllib.error
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from tests.support.bootable import Bootable
 from tests.support.daemon import free_port
 from tests.support.processes import wait_until
+from tests.support.program import POOR_KERNEL
 
 SLEEP = "sleep 100000"
 QUIET_STRACE = ("strace", "-f", "-qqq", "-o", "/dev/null")
@@ -79,6 +80,7 @@ def test_after_a_crash_in_a_start_no_container_starts_and_everything_else_works(
     assert "the machine went down" in phone.json("info", "web", "--json")["state"]["exit"]
     for words in (("list",), ("logs", "web"), ("set", "web", "env.A=1"), ("doctor",)):
         phone.ok(*words)
+    assert "web was starting" in phone("list").err
     assert "crash guard: the machine went down while web was starting" in phone("doctor").out
     found = page(phone)
     assert found["blocked"] is True
@@ -273,6 +275,20 @@ def test_a_run_without_a_spawner_is_guarded_too(phone: Bootable, busybox: Path) 
     assert b"note=" not in _guard_file(phone)
 
 
+def test_what_is_refused_is_left_out_and_not_taken_for_proven(phone: Bootable, busybox: Path) -> None:
+    """A `su` shell's seccomp filter says nothing about what service.sh may do."""
+    filtered = [sys.executable, str(POOR_KERNEL), "--without", "pid,ipc", "--"]
+    for _ in range(2):
+        assert phone(busybox, "true", prefix=filtered).status == 0
+        assert b"\tuts" in _guard_file(phone)
+        assert b"\tpid" not in _guard_file(phone)
+        assert b"note=" not in _guard_file(phone)
+    phone.ok("guard")
+    inside = phone(busybox, "readlink", "/proc/self/ns/ipc").out.strip()
+    assert inside != os.readlink("/proc/self/ns/ipc")
+    assert b"\tpid" in _guard_file(phone)
+
+
 def test_without_the_guard_there_is_none(phone: Bootable, busybox: Path) -> None:
     phone.environment["NSPAWN_GUARD"] = "0"
     phone.create("web", busybox, command=SLEEP, autostart__enabled="true")
@@ -314,6 +330,16 @@ def test_a_spawner_that_is_started_again_in_a_boot_counts_nothing(phone: Bootabl
         _same_boot(phone)
     phone.serve("--boot")
     assert phone.guard()["failed_boots"] == 0
+
+
+def test_a_soft_reboot_starts_no_second_spawner(phone: Bootable) -> None:
+    """Android's system server is started again, and service.sh with it."""
+    phone.serve("--boot")
+    pid = phone.json("doctor", "--json")["spawner"]["pid"]
+    again = phone("serve", "--boot")
+    assert (again.status, again.out, again.err) == (0, "", "")
+    assert phone.json("doctor", "--json")["spawner"]["pid"] == pid
+    assert phone("serve").status == 1
 
 
 def _same_boot(phone: Bootable) -> None:

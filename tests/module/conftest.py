@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.phone import release
 from tests.support.phone.phone import MANAGERS, Phone
+from tests.support.phone.server import Server
 
 NewPhone = Callable[..., Phone]
 
@@ -31,6 +33,20 @@ def manager(request: pytest.FixtureRequest) -> str:
     """Each root manager in turn."""
     name: str = request.param
     return name
+
+
+@pytest.fixture(scope="session")
+def archive() -> Path:
+    """The real zip for this machine."""
+    return release.build("amd64")
+
+
+@pytest.fixture
+def server(new_phone: NewPhone, archive: Path) -> Server:
+    """A phone with Magisk and the module, on and booted."""
+    found = Server(new_phone("magisk"))
+    found.install(archive)
+    return found
 
 
 @pytest.fixture

@@ -113,6 +113,23 @@ def test_why_the_service_did_not_start_is_shown(phone: Rooted) -> None:
     assert "FATAL: no memory" in done.out
 
 
+def test_what_the_crash_guard_holds_back_is_told(phone: Rooted) -> None:
+    assert phone(f"mkdir -p /{STATE}").status == 0
+    code = f"import sys; sys.path.insert(0, '/{MODULE}/python')\n"
+    code += "from nspawn.container.guard import Guard\nfrom nspawn.layout import Layout\n"
+    code += f"Guard(Layout('/{STATE}'), {{'NSPAWN_GUARD': '1'}}).note('start', container='web')\n"
+    phone.path("data/note.py").write_text(code)
+    noted = phone("/usr/bin/python3 -I -S /data/note.py")
+    assert noted.status == 0, str(noted)
+    # FAKE: another boot of the kernel.
+    phone.path("data/boot_id").write_text("11111111-2222-3333-4444-555555555555\n")
+    assert phone("mount --bind /data/boot_id /proc/sys/kernel/random/boot_id").status == 0
+    done = phone(ACTION)
+    assert done.status == 0, str(done)
+    assert "No container is started until you decide:" in done.lines
+    assert "web" in done.out
+
+
 def test_an_update_that_waits_for_the_reboot_is_told(phone: Rooted) -> None:
     phone.path(f"{MODULE}/update").touch()
     done = phone(ACTION)

@@ -218,6 +218,21 @@ def test_a_fresh_installation(phone: Rooted, archive: Path, manager: str, shell:
         assert links == {each: f"/data/adb/modules/nspawn/bin/{each}" for each in COMMANDS}
 
 
+@pytest.mark.parametrize(
+    ("manager", "variables", "name"),
+    [
+        ("ksu", {"KSU_SUKISU": "true"}, "SukiSU v3.0.0"),
+        ("apatch", {"KSU": "true"}, "APatch 0.10"),  # should it call itself a KernelSU, for old modules
+    ],
+)
+def test_relatives_are_named(
+    phone: Rooted, archive: Path, manager: str, variables: dict[str, str], name: str
+) -> None:
+    done = phone.install(archive, manager, **variables)
+    assert done.status == 0
+    assert f"- {name}, Android 13" in done.out
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_the_commands_work_after_the_reboot(phone: Rooted, archive: Path, manager: str, shell: str) -> None:

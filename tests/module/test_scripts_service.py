@@ -157,6 +157,21 @@ def test_the_log_is_kept_small(phone: Rooted) -> None:
     assert len(kept) == 65536
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_without_its_log_the_service_starts_all_the_same(phone: Rooted, shell: str) -> None:
+    phone.path(f"{STATE}/run/service.log").mkdir(parents=True)
+    done = phone(SERVICE, shell=shell)
+    assert (done.status, done.err) == (0, "")
+    assert processes.wait_until(lambda: listening(phone), 10)
+
+
+def test_a_full_disk_costs_the_log_and_not_the_service(phone: Rooted) -> None:
+    assert phone("dd if=/dev/zero of=/data/fill bs=1M").status != 0
+    assert phone(SERVICE).status == 0
+    started(phone)
+    assert phone("/data/adb/ksu/bin/nspawn list").status == 0
+
+
 @pytest.mark.parametrize("manager", ["ksu", "apatch"])
 def test_the_links_are_made_again(phone: Rooted, manager: str) -> None:
     """Another manager than the one that installed it, or one that emptied its folder."""

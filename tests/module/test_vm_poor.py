@@ -81,9 +81,13 @@ def test_the_power_goes_in_the_middle_of_a_start(module: Module) -> None:
     files = module.checksums("box")
     module.phone.reboot()
     module.phone.wait("grep -q note=start /data/adb/nspawn/guard", 90, step=0.05)
+    module.phone.check("cd /data/local/tmp && echo synced >first && sync && echo not >second")
     module.phone.cut()
     module.phone.power_on()
     module.booted()
+    # The bench itself: this power cut is one.
+    assert module.phone.check("cat /data/local/tmp/first").strip() == "synced"
+    assert "not" not in module.phone.sh("cat /data/local/tmp/second 2>/dev/null").out
     assert module.phone.get("/")[0] == 200
     assert module.containers()["box"]["state"]["state"] == "stopped"
     assert module.checksums("box") == files

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import lzma
 import os
 import socket
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 
+from tests.support.debs import pack_deb
 from tools import commands, deb, debian, lint, packages, places, process, serve, stamps
 
 SHA = "a" * 64
-
-
-def pack_deb(files: dict[str, bytes]) -> bytes:
-    """A .deb as dpkg-deb lays it out (man 5 deb), as far as reading needs it."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"./{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    parts = {
-        "debian-binary": b"2.0\n",
-        "control.tar.xz": b"odd",
-        "data.tar.xz": lzma.compress(data.getvalue()),
-    }
-    package = b"!<arch>\n"
-    for name, content in parts.items():
-        package += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode() + content
-        package += b"\n" * (len(content) % 2)
-    return package
 
 
 def test_a_file_of_a_deb() -> None:

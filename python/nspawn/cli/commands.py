@@ -74,6 +74,7 @@ def _list(arguments: argparse.Namespace) -> int:
     for each in containers:
         if each.damaged:
             sys.stderr.write(f"{each.damaged.render()}\n")
+    guard.tell_blocked()
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -42,6 +43,17 @@ def guard(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(text(found))
     return 1 if found.blocked else 0
+
+
+def tell_blocked() -> None:
+    """Say on standard error that no container starts, if that is so."""
+    from nspawn.container.guard import Guard
+    from nspawn.errors import Conflict
+
+    try:
+        Guard(base.layout(), os.environ).check()
+    except Conflict as error:
+        sys.stderr.write(f"{error.render()}\n")
 
 
 def text(found: GuardStatus) -> str:

@@ -170,9 +170,13 @@ class Instance:
 
     # Start
 
+    @property
+    def can_start(self) -> bool:
+        return self.state in ("stopped", "backoff")
+
     def start(self, request: Record) -> None:
         """Start by a request of op=start; the callbacks in on_start hear how it went."""
-        if self.state not in ("stopped", "backoff"):
+        if not self.can_start:
             raise Conflict(f"{self.name} is {self.state} already", hint=f"See nspawn info {self.name}.")
         if self.timer:
             self.timer.cancel()

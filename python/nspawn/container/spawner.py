@@ -278,7 +278,8 @@ class Spawner:
             raise Conflict("the spawner is ending", hint="Start it again: nspawn serve.")
         name = parse_container_name(request.text("name"))
         instance = self.instances.get(name) or Instance(self, name)
-        self.probation.starting(name, always=request.flag("noted"))
+        if instance.can_start:
+            self.probation.starting(name, always=request.flag("noted"))
         instance.start(request)
         self.instances[name] = instance
         return instance

@@ -11,8 +11,8 @@ import stat
 _PSTORE = "/sys/fs/pstore"
 _LAST_KMSG = "/proc/last_kmsg"
 #: Bytes of one file that are kept: its end, where a panic is.
-_LONGEST = 64 * 1024
-_MOST_FILES = 16
+_LONGEST = 32 * 1024
+_MOST_FILES = 8
 #: The likeliest to tell first: a panic's own dump, then the console until the end.
 _ORDER = ("dmesg", "console", "pmsg")
 

@@ -25,7 +25,7 @@ ARCHITECTURES = ("amd64", "arm64")
 
 #: What the phone runs, and the libraries of that.  No dependency is followed: tree.py says what is missing.
 PACKAGES = (
-    *("busybox-static", "ca-certificates", "iproute2", "iptables", "libc6", "mksh", "toybox"),
+    *("busybox-static", "ca-certificates", "iproute2", "iptables", "libc-bin", "libc6", "mksh", "toybox"),
     *("libbpf1", "libcap2", "libcom-err2", "libcrypt1", "libdb5.3t64", "libelf1t64", "libgssapi-krb5-2"),
     *("libip4tc2", "libip6tc2", "libk5crypto3", "libkeyutils1", "libkrb5-3", "libkrb5support0", "libmnl0"),
     *("libnetfilter-conntrack3", "libnfnetlink0", "libnftnl11", "libpcre2-8-0", "libselinux1"),

@@ -103,7 +103,7 @@ class Phone(Handset):
             *("/bin/sh", "-c", f'{self.groups.enter()} exec "$@"', "sh"),
             *_filter(kernel),
             *("nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"),
-            *("/system/bin/sh", "-c", kind.script(command)),
+            *("/system/bin/sh", "-c", kind.script(command, self.manager)),
         ]
         environment = {**kind.environment, "PATH": os.environ["PATH"], MARK: str(self.folder)}
         result = run(words, environment=environment, stdin=stdin, timeout=timeout)
@@ -115,10 +115,10 @@ class Phone(Handset):
         """As adb does it."""
         self.sh(f"cat > '{target}'", stdin=source.read_bytes())
 
-    def flash(self, archive: Path, *, must: bool = True) -> Result:
+    def flash(self, archive: Path, *, must: bool = True, timeout: float = 30.0) -> Result:
         """Install a module as the manager's app does."""
         self.push(archive, "/data/local/tmp/module.zip")
-        return self.sh("/system/fake/flash /data/local/tmp/module.zip", must=must)
+        return self.sh("/system/fake/flash /data/local/tmp/module.zip", must=must, timeout=timeout)
 
     def curl(self, *arguments: str, must: bool = True) -> Result:
         """From a browser on the phone, so to say: in its network, outside of its files."""

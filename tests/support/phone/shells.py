@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 _ANDROID = ". /system/fake/environment.sh; "
 _OWN_MOUNTS = "/system/fake/busybox unshare -m --propagation slave "
+#: What a manager's su adds to PATH, whoever called it.
+_MANAGERS_PATH = {
+    "ksu": "PATH=$PATH:/data/adb/ksu/bin; ",
+    "apatch": "PATH=$PATH:/data/adb/ap/bin; ",
+}
 _TERMUX = "/data/data/com.termux/files"
 
 
@@ -24,12 +29,13 @@ class Shell:
     filtered: bool = False
     folder: str = "/"
 
-    def script(self, command: str) -> str:
+    def script(self, command: str, manager: str) -> str:
         """What /system/bin/sh of the phone is given."""
+        before = f"{self.before}{_MANAGERS_PATH.get(manager, '')}cd {self.folder}; "
         if not self.own_mounts:
-            return f"{self.before}cd {self.folder}; {command}"
+            return before + command
         inner = command.replace("'", "'\\''")
-        return f"{self.before}cd {self.folder}; exec {_OWN_MOUNTS} /system/bin/sh -c '{inner}'"
+        return f"{before}exec {_OWN_MOUNTS} /system/bin/sh -c '{inner}'"
 
 
 _PLAIN = {"HOME": "/", "USER": "root", "LOGNAME": "root", "SHELL": "/system/bin/sh", "HOSTNAME": "localhost"}
@@ -41,16 +47,9 @@ SHELLS = {
     "magisk su": Shell(
         before=_ANDROID, environment={**_PLAIN, "TERM": "xterm"}, own_mounts=True, filtered=True
     ),
-    "ksu su": Shell(
-        before=_ANDROID + "PATH=$PATH:/data/adb/ksu/bin; ",
-        environment={**_PLAIN, "TERM": "xterm"},
-        own_mounts=True,
-    ),
+    "ksu su": Shell(before=_ANDROID, environment={**_PLAIN, "TERM": "xterm"}, own_mounts=True),
     "apatch su": Shell(
-        before=_ANDROID + "PATH=$PATH:/data/adb/ap/bin; ",
-        environment={**_PLAIN, "TERM": "xterm"},
-        own_mounts=True,
-        filtered=True,
+        before=_ANDROID, environment={**_PLAIN, "TERM": "xterm"}, own_mounts=True, filtered=True
     ),
     # Termux's tsu: its own PATH, home and preloaded library come along.
     "tsu": Shell(

@@ -155,6 +155,7 @@ def _assemble(architecture: str, debian: Path, root: Path) -> None:
     for source in sorted((libraries / "xtables").glob("*.so")):
         shutil.copy2(source, root / "system/lib64/xtables")
     _copy_libraries(libraries, root / "system")
+    _place_locale(debian, root / "system")
     _place_iptables(architecture, root / "system")
     _link_commands(programs)
     for number, source in enumerate(sorted((debian / "usr/share/ca-certificates/mozilla").glob("*.crt"))):
@@ -190,6 +191,13 @@ def _copy_libraries(source: Path, system: Path) -> None:
             assert (source / name).exists(), f"{name}: its package is not among debs.PACKAGES"
             shutil.copyfile(source / name, target)
             waiting.append(target)
+
+
+def _place_locale(debian: Path, system: Path) -> None:
+    """bionic knows C.UTF-8 by itself; without it Debian's mksh grumbles at every start."""
+    shutil.copytree(debian / "usr/lib/locale/C.utf8", system / "locale/C.utf8")
+    path = system / "lib64/libc.so.6"
+    path.write_bytes(elf.with_text(path.read_bytes(), "/usr/lib/locale", "/system/locale"))
 
 
 def _place_iptables(architecture: str, system: Path) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import lzma
 import re
 import shutil
-import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools import places
-from tools.debian import Pin, download_deb
+from tools.deb import data_of_deb
+from tools.debian import Pin, download_pinned
 from tools.kernels import pinned_kernels
 
 #: What reaches the disks, the network and the shell of the virtual machine.
@@ -89,23 +88,11 @@ def plain(name: str) -> str:
     return name.removesuffix(".xz").removesuffix(".ko").replace("-", "_")
 
 
-def data_of_deb(deb: bytes) -> bytes:
-    """The tar with a package's files (man 5 deb)."""
-    position = 8
-    while position + 60 <= len(deb):
-        size = int(deb[position + 48 : position + 58])
-        if deb[position : position + 11] == b"data.tar.xz":
-            return lzma.decompress(deb[position + 60 : position + 60 + size])
-        position += 60 + size + size % 2
-    raise ValueError("this Debian package has no data.tar.xz")
-
-
 def _unpack(pin: Pin, folder: Path) -> None:
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     (part / "modules").mkdir(parents=True)
-    deb, _version = download_deb([pin])
-    with tarfile.open(fileobj=io.BytesIO(data_of_deb(deb))) as archive:
+    with data_of_deb(download_pinned(pin)) as archive:
         members = {member.name.removeprefix("./"): member for member in archive.getmembers()}
 
         def content(name: str) -> bytes:

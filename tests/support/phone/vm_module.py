@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.phone.vm import Answer, Phone, PowerLoss
-from tools.bundle import TARGETS
-from tools.stamps import only_one
-from tools.zip import current_version, make_zip
+from tests.support.zips import TARGETS, build_zip
 
 MODULE = "/data/adb/modules/nspawn"
 STATE = "/data/adb/nspawn"
@@ -27,9 +25,7 @@ WITNESS = "/bin/sh -c 'cat /proc/sys/kernel/random/boot_id >/started; exec sleep
 
 def release(version: str = "") -> Path:
     """The zip of this checkout for arm64, built when it is not there."""
-    with only_one():
-        place, _fresh = make_zip(TARGETS["arm64"], version or current_version(), "")
-    return place
+    return build_zip(TARGETS["arm64"], version)
 
 
 @dataclass(kw_only=True)
@@ -77,7 +73,7 @@ class Module:
         """Until the witness in a container tells that this boot has started it."""
         witness = f"{STATE}/containers/{name}/rootfs/started"
         try:
-            self.phone.wait(f'[ "$(cat {witness})" = "$(cat /proc/sys/kernel/random/boot_id)" ] 2>&-', 60)
+            self.phone.wait(f'[ "$(cat {witness})" = "$(cat /proc/sys/kernel/random/boot_id)" ] 2>&-', SLOW)
         except AssertionError as error:
             raise PowerLoss(f"{name} was not started\n{self.diagnosis()}") from error
 

@@ -1,0 +1,151 @@
+"""The phone's Python runs where nothing but the module is; that of another machine in an emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.zips import PLACE, TARGETS, build_zip, unpack
+from tools.bundle import MODULE
+from tools.emulator import emulator
+
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("clean_module")]
+
+PYTHON = f"{MODULE}/python/bin/python3.13"
+SITE = f"{MODULE}/python/lib/python3.13/site-packages"
+ENVIRONMENT = {"ANDROID_ROOT": "/system", "ANDROID_DATA": "/data", "PATH": "/system/bin"}
+#: Loaded by others only when these programs' own libraries are there.
+OPTIONAL = {"urllib3.contrib.pyopenssl", "urllib3.contrib.socks", "urllib3.http2.connection"}
+
+
+class Phone:
+    """A root that holds the module, /proc, /dev and nothing else. before: what starts its programs."""
+
+    def __init__(self, root: Path, before: list[str]) -> None:
+        self.root = root
+        self._before = before
+
+    def words(self, *arguments: str) -> list[str]:
+        """A shell that mounts what a phone has, in a mount namespace that ends with it."""
+        script = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
+        start = ["unshare", "-m", "sh", "-c", script, str(self.root), *self._before]
+        return [*start, PYTHON, "-I", "-S", "-B", *arguments]
+
+    def python(self, *arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            self.words(*arguments),
+            env={**ENVIRONMENT, "PATH": os.environ["PATH"], **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def phone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Phone:
+    target = TARGETS[request.param]
+    root = tmp_path_factory.mktemp("phone")
+    unpack(build_zip(target), root / PLACE)
+    for folder in ("dev", "proc", "tmp"):
+        (root / folder).mkdir()
+    if target.machine == platform.machine():
+        return Phone(root, [])
+    shutil.copy(emulator(target.machine), root / "emulator")
+    return Phone(root, ["/emulator"])
+
+
+def test_it_starts_and_finds_itself(phone: Phone) -> None:
+    shown = phone.python("-c", "import sys; print(sys.prefix, *sys.version_info[:2], sys.path)")
+    library = f"{MODULE}/python/lib"
+    paths = [f"{library}/python313.zip", f"{library}/python3.13", f"{library}/python3.13/lib-dynload"]
+    assert shown == f"{MODULE}/python 3 13 {paths}\n"
+
+
+def test_what_the_program_needs_is_there(phone: Phone) -> None:
+    names = (
+        "ssl lzma ctypes sqlite3 zlib bz2 hashlib flask waitress requests pyroute2 tomli_w tomllib zoneinfo"
+    )
+    code = (
+        f"import sys; sys.path.append({SITE!r})\nfor name in {names.split()}: __import__(name)\nprint('good')"
+    )
+    assert phone.python("-c", code) == "good\n"
+
+
+WALK = """
+import importlib, os, sys
+sys.path += [{site!r}, {ours!r}]
+for root, top in (({site!r}, ""), ({ours!r}, "nspawn")):
+    for folder, _, names in os.walk(os.path.join(root, top)):
+        for name in names:
+            module = os.path.relpath(os.path.join(folder, name), root).replace("/", ".")
+            module = module.removesuffix(".pyc").removesuffix(".__init__")
+            if name.endswith(".pyc") and not name.startswith("__main__"):
+                try:
+                    importlib.import_module(module)
+                except ImportError as error:
+                    print(module)
+"""
+
+
+def test_nothing_was_trimmed_that_a_module_imports(phone: Phone) -> None:
+    """Every module of every wheel, and of ours."""
+    code = WALK.format(site=SITE, ours=f"{MODULE}/python")
+    assert set(phone.python("-W", "ignore", "-c", code).split()) == OPTIONAL
+
+
+def test_zones_and_authorities(phone: Phone) -> None:
+    """What service.sh names in the environment is in the zip."""
+    code = f"""
+import sys, time, ssl
+sys.path.append({SITE!r})
+import certifi
+print(time.strftime("%Z", time.localtime(1_700_000_000)))
+print(len(ssl.create_default_context().get_ca_certs()) > 100)
+"""
+    environment = {
+        "TZ": "Europe/Berlin",
+        "TZDIR": f"{MODULE}/share/zoneinfo",
+        "SSL_CERT_FILE": f"{SITE}/certifi/cacert.pem",
+    }
+    assert phone.python("-c", code, **environment) == "CET\nTrue\n"
+
+
+def test_the_command_starts(phone: Phone) -> None:
+    assert phone.python(f"{MODULE}/python/entry/nspawn.py", "--version").startswith("nspawn ")
+
+
+@pytest.fixture
+def served(phone: Phone) -> Iterator[int]:
+    """The port of a service of the phone's."""
+    if phone._before:
+        pytest.skip("an emulator makes no namespaces")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    words = phone.words(f"{MODULE}/python/entry/nspawn.py", "serve", "--port", str(port))
+    service = subprocess.Popen(words, env={**ENVIRONMENT, "PATH": os.environ["PATH"]})
+    yield port
+    service.terminate()
+    assert service.wait(30) == 0
+
+
+def test_the_page_answers(served: int) -> None:
+    deadline = time.monotonic() + 20
+    words = ["curl", "-sS", "-m", "10", f"http://localhost:{served}/health"]
+    while True:
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode == 0 or time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"status": "ok", "name": "nspawn"}
