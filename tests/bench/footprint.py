@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from nspawn.container import rest
 from nspawn.model.runspec import RunSpec
 from tests.bench import memory, program, rootfs
 from tests.bench.program import NotServingError, Server
@@ -75,25 +76,13 @@ def _goals(spawner: Spread | None, added: Spread | None, woken: Spread | None, w
     ]
 
 
-def _family(server: Server) -> tuple[dict[str, int], list[int]]:
-    """PIDs by role, and of the containers."""
-    spawner = server.spawner()
-    containers = [r.integer("pid") for r in server.client.call_many("list") if r.integer("pid")]
-    known = {*containers, server.web()}
-    cells = [pid for pid in program.children(spawner) if pid not in known]
-    roles = {"keeper": server.keeper, "spawner": spawner}
-    if cells:
-        roles["cell"] = cells[0]
-    return roles, containers
-
-
 def _look(server: Server, tree: Path) -> State:
     _renew_cell(server, tree)
-    roles, containers = _family(server)
+    roles, containers = program.family(server)
     by_pid = memory.alone(roles.values())
     return State(
         pss={role: memory.pss(pid) for role, pid in roles.items()},
-        alone={role: by_pid[pid] for role, pid in roles.items()},
+        alone={role: by_pid[pid].whole for role, pid in roles.items()},
         rss={role: memory.rss(pid) for role, pid in roles.items()},
         containers=sum(memory.pss(pid) for pid in containers),
     )
@@ -109,8 +98,8 @@ def _renew_cell(server: Server, tree: Path) -> None:
 
 
 def _wake_ups(server: Server) -> dict[str, int]:
-    roles, _containers = _family(server)
-    time.sleep(_SETTLE)
+    time.sleep(rest.AFTER + _SETTLE)
+    roles, _containers = program.family(server)
     before = {role: memory.switches(pid) for role, pid in roles.items()}
     time.sleep(_IDLE)
     return {role: memory.switches(pid) - before[role] for role, pid in roles.items()}

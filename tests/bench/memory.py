@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PRESENT = 1 << 63
 _FRAME = (1 << 55) - 1
+_FILE = 1 << 61
 
 
 def pss(pid: int) -> int:
@@ -29,7 +31,19 @@ def _field(path: Path, name: str) -> int:
     raise ValueError(f"{path} has no {name}")
 
 
-def alone(pids: Iterable[int]) -> dict[int, float]:
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Bytes. own: pages of its own memory; files: pages of files that it maps, which the kernel can drop."""
+
+    own: float
+    files: float
+
+    @property
+    def whole(self) -> float:
+        return self.own + self.files
+
+
+def alone(pids: Iterable[int]) -> dict[int, Share]:
     """The PSS in bytes that each process had if none but these ran.
 
     The kernel's PSS is lower while other programs map the same Python and C library; this one counts
@@ -37,11 +51,18 @@ def alone(pids: Iterable[int]) -> dict[int, float]:
     """
     frames = {pid: _frames(pid) for pid in pids}
     users = Counter(frame for found in frames.values() for frame in found)
-    return {pid: sum(_PAGE / users[frame] for frame in found) for pid, found in frames.items()}
+    return {
+        pid: Share(
+            own=sum(_PAGE / users[frame] for frame, file in found.items() if not file),
+            files=sum(_PAGE / users[frame] for frame, file in found.items() if file),
+        )
+        for pid, found in frames.items()
+    }
 
 
-def _frames(pid: int) -> set[int]:
-    found: set[int] = set()
+def _frames(pid: int) -> dict[int, bool]:
+    """Its page frames, and whether each is a file's."""
+    found: dict[int, bool] = {}
     areas = Path(f"/proc/{pid}/maps").read_text().splitlines()
     with Path(f"/proc/{pid}/pagemap").open("rb") as pagemap:
         for line in areas:
@@ -50,8 +71,8 @@ def _frames(pid: int) -> set[int]:
                 continue  # the kernel's own pages
             pagemap.seek(start // _PAGE * 8)
             entries = memoryview(pagemap.read((end - start) // _PAGE * 8)).cast("Q")
-            found.update(entry & _FRAME for entry in entries if entry & _PRESENT)
-    found.discard(0)
+            found.update((entry & _FRAME, bool(entry & _FILE)) for entry in entries if entry & _PRESENT)
+    found.pop(0, None)
     return found
 
 

@@ -75,6 +75,18 @@ def children(pid: int) -> list[int]:
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def family(server: Server) -> tuple[dict[str, int], list[int]]:
+    """PIDs by role (keeper, spawner, and cell when there is one), and of the containers."""
+    spawner = server.spawner()
+    containers = [r.integer("pid") for r in server.client.call_many("list") if r.integer("pid")]
+    known = {*containers, server.web()}
+    cells = [pid for pid in children(spawner) if pid not in known]
+    roles = {"keeper": server.keeper, "spawner": spawner}
+    if cells:
+        roles["cell"] = cells[0]
+    return roles, containers
+
+
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as end:

@@ -114,6 +114,7 @@ class Keeper:
         self.wait = 0.0
         self.quick = 0
         self.ending = False
+        self.resting = False
         self.channel: unix.Socket | None = None
         self.wake = process.wake_on(_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
         self.kept["control"] = unix.listen(layout.control_socket).detach()
@@ -149,6 +150,9 @@ class Keeper:
             timeout = _FLUSH_AGAIN if self.exits and self.channel is not None else None
             if not self.spawner:
                 timeout = max(0.0, self.started + self.wait - time.monotonic()) * 1000
+            if self.resting:
+                self.resting = False
+                memory.release()
             events = poll.poll(timeout)
             for descriptor, _mask in events:
                 if descriptor == self.wake:
@@ -274,7 +278,7 @@ class Keeper:
             unix.close_all(descriptors)
             return True
         if record.flag("rest"):
-            memory.release()
+            self.resting = True
             return True
         key = record.text("keep") or record.text("drop") or record.text("note")
         if record.get("note") is not None:

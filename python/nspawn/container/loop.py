@@ -36,7 +36,7 @@ class Timer:
 class Loop:
     """One thread's events."""
 
-    __slots__ = ("_epoll", "_failed", "_handlers", "_stopped", "_timers")
+    __slots__ = ("_epoll", "_failed", "_handlers", "_last", "_stopped", "_timers")
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         """failed: told of an exception that a handler or timer let through; the loop goes on."""
@@ -44,6 +44,7 @@ class Loop:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[Timer] = []
+        self._last: Callable[[], None] | None = None
         self._stopped = False
 
     def add(self, descriptor: int, handler: Callable[[int], None], events: int = IN) -> None:
@@ -64,13 +65,21 @@ class Loop:
         heappush(self._timers, timer)
         return timer
 
+    def before_sleep(self, call: Callable[[], None]) -> None:
+        """Call it once, as the last thing before the loop waits."""
+        self._last = call
+
     def stop(self) -> None:
         self._stopped = True
 
     def run(self) -> None:
         """Until stop()."""
         while not self._stopped:
-            events = self._epoll.poll(self._timeout())
+            timeout = self._timeout()
+            if self._last is not None:
+                last, self._last = self._last, None
+                self._call(last)
+            events = self._epoll.poll(timeout)
             for descriptor, mask in events:
                 handler = self._handlers.get(descriptor)
                 if handler is not None:

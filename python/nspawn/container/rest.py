@@ -12,7 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nspawn.container.spawner import Spawner
 
-_AFTER = 30.0  # seconds without a request, a start or an end
+#: Seconds without a request, a start or an end.
+AFTER = 30.0
 _SETTLE = 1.0  # seconds in which the cell's end has gone by
 
 
@@ -44,7 +45,7 @@ class Rest:
             self._pending = False
             gc.collect()
             self._spawner.rest_keeper()
-            memory.release()
+            self._spawner.loop.before_sleep(memory.release)
 
 
 def _seconds(text: str) -> float:
@@ -52,4 +53,4 @@ def _seconds(text: str) -> float:
     try:
         return max(0.0, float(text))
     except ValueError:
-        return _AFTER
+        return AFTER

@@ -102,6 +102,13 @@ class _HeldSyscall(_ctypes.CFuncPtr):
     _restype_ = _Long
 
 
+class _Quiet(_ctypes.CFuncPtr):
+    """A function whose result nobody wants, called with as little around it as there can be."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI
+    _restype_ = None
+
+
 class _Hook(_ctypes.CFuncPtr):
     """A function of the interpreter's own API without arguments and result."""
 
@@ -129,7 +136,9 @@ _unshare = _function("unshare", _Int)
 _setns = _function("setns", _Int, _Int)
 _sethostname = _function("sethostname", _CharP, _ULong)
 _prctl = _function("prctl", _Int, _ULong, _ULong, _ULong, _ULong)
-_madvise = _function("madvise", _ULong, _ULong, _Int)
+#: madvise(2) of (start, length, advice).  It tells nobody that it failed, and hardly touches a page after.
+madvise = _Quiet(_ctypes.dlsym(_handle, "madvise"))
+madvise.argtypes = (_ULong, _ULong, _Int)
 _inotify_init1 = _function("inotify_init1", _Int)
 _inotify_add_watch = _function("inotify_add_watch", _Int, _CharP, _Int)
 _pivot_root = _Syscall(_ctypes.dlsym(_handle, "syscall"))
@@ -214,12 +223,6 @@ def sethostname(name: str) -> None:
 def prctl(option: int, value: int) -> None:
     """prctl(2) with one argument."""
     if _prctl(option, value, 0, 0, 0) < 0:
-        raise failure()
-
-
-def madvise(start: int, length: int, advice: int) -> None:
-    """madvise(2)."""
-    if _madvise(start, length, advice) < 0:
         raise failure()
 
 

@@ -18,18 +18,23 @@ def release() -> None:
     What is used again is mapped again, which takes a microsecond a time.
     """
     libc.malloc_trim()
+    found = _ours()
+    # The interpreter's own code last: whatever runs afterwards maps it again.
+    found.sort(key=_length)
+    for start, length in found:
+        libc.madvise(start, length, libc.MADV_DONTNEED)
+
+
+def _length(mapping: tuple[int, int]) -> int:
+    return mapping[1]
+
+
+def _ours() -> list[tuple[int, int]]:
     try:
         with open("/proc/self/smaps", "rb") as lines:
-            found = unchanged(lines)
-    except OSError:
-        return  # a kernel without CONFIG_PROC_PAGE_MONITOR
-    # The interpreter's own code last: whatever runs between would map it again.
-    found.sort(key=lambda mapping: mapping[1])
-    for start, length in found:
-        try:
-            libc.madvise(start, length, libc.MADV_DONTNEED)
-        except OSError:
-            continue  # locked in memory by somebody's wish
+            return unchanged(lines)
+    except (OSError, ValueError, IndexError):
+        return []  # a kernel without CONFIG_PROC_PAGE_MONITOR, or of a shape that nobody knows yet
 
 
 def unchanged(smaps: Iterable[bytes]) -> list[tuple[int, int]]:
