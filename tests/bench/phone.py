@@ -18,6 +18,7 @@ _FLASH_LIMIT, _PAGE_LIMIT, _EXEC_LIMIT, _IDLE_LIMIT, _WAKE_LIMIT = 1.0, 0.6, 0.4
 _MOST_BOOTS = 10
 _WATCHED = 60.0  # seconds
 _CONTAINERS = 3
+_SETTLES = 75.0  # seconds
 
 
 def measure(folder: Path, pairs: int, seed: int) -> Part:
@@ -148,17 +149,23 @@ def _boot(server: Server, *, asks: bool) -> tuple[float, float]:
 def _idle(server: Server) -> tuple[dict[str, float], dict[str, float]]:
     """PSS in bytes and wake-ups of the module's own processes, once nothing is going on any more."""
     server.settle()
-    time.sleep(5)
-    ours = {
-        pid: _name(pid)
-        for pid in server.phone.processes()
-        if any(MODULE in word for word in processes.command_line(pid))
-    }
+    # A minute after the boot the crash guard writes that it went well; a prepared cell goes about then, too.
+    time.sleep(_SETTLES)
+    ours = _own(server.phone)
     before = {pid: memory.switches(pid) for pid in ours}
     time.sleep(_WATCHED)
     woken = {name: float(memory.switches(pid) - before[pid]) for pid, name in ours.items()}
     alone = memory.alone(ours)
     return {name: alone[pid] for pid, name in ours.items()}, woken
+
+
+def _own(phone: Phone) -> dict[int, str]:
+    """The module's own processes, by number."""
+    return {
+        pid: _name(pid)
+        for pid in phone.processes()
+        if any(MODULE in word for word in processes.command_line(pid))
+    }
 
 
 def _name(pid: int) -> str:

@@ -79,6 +79,7 @@ class Handset:
         self._cleanup = ExitStack()
         self._name = f"ph{os.getpid() % 10000}x{next(_numbers)}"
         self._network = ""
+        self._device = ""
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -91,8 +92,6 @@ class Handset:
             check(["mkfs.ext4", "-q", "-F", "-m", "0", image])
             self.groups = Groups(self._name)
             undo.callback(self.groups.remove)
-            self.device = check(["losetup", "--find", "--show", image]).out.strip()
-            undo.callback(check, ["losetup", "--detach", self.device])
             undo.callback(self._end)
             self._cleanup = undo.pop_all()
         return self
@@ -175,11 +174,13 @@ class Handset:
 
     def _run_init(self, shared: Path, undo: ExitStack) -> int:
         number = self._add_card(undo)
+        self._device = check(["losetup", "--find", "--show", self.folder / "userdata.img"]).out.strip()
+        undo.callback(self._release_device)
         configuration = {
             "tree": str(self.tree),
             "shared": str(shared),
             "root": str(self.folder / "root"),
-            "data": self.device,
+            "data": self._device,
             "cgroups": [str(folder) for folder in self.groups.folders],
             "kernel": dict(self.kernel or {}),
             "properties": {
@@ -219,6 +220,12 @@ class Handset:
             self.pid = 0
             return code
 
+    def _release_device(self) -> None:
+        """Once it is mounted it goes with the mount, even when the bench is killed."""
+        if self._device:
+            check(["losetup", "--detach", self._device])
+            self._device = ""
+
     def _add_card(self, undo: ExitStack) -> int:
         """A veth whose other end becomes the phone's wlan0; the number in its network 10.77.N.0/24."""
         for number in range(1, 250):
@@ -240,6 +247,8 @@ class Handset:
                 text = line.strip()
                 if text == "off":
                     return
+                if text == "network":
+                    self._release_device()
                 if text.startswith("property "):
                     self.properties.changed()
                 with self._news:
