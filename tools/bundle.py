@@ -159,6 +159,30 @@ def treatment(name: str) -> str:
     return "bare" if bare else "compile"
 
 
+#: Zones that Android calls by an older name than Debian's tzdata: those that CLDR, where its names come from, keeps.
+ANDROID_ZONES = {
+    "Africa/Asmera": "Africa/Asmara",
+    "America/Buenos_Aires": "America/Argentina/Buenos_Aires",
+    "America/Catamarca": "America/Argentina/Catamarca",
+    "America/Coral_Harbour": "America/Atikokan",
+    "America/Cordoba": "America/Argentina/Cordoba",
+    "America/Godthab": "America/Nuuk",
+    "America/Indianapolis": "America/Indiana/Indianapolis",
+    "America/Jujuy": "America/Argentina/Jujuy",
+    "America/Louisville": "America/Kentucky/Louisville",
+    "America/Mendoza": "America/Argentina/Mendoza",
+    "Asia/Calcutta": "Asia/Kolkata",
+    "Asia/Katmandu": "Asia/Kathmandu",
+    "Asia/Rangoon": "Asia/Yangon",
+    "Asia/Saigon": "Asia/Ho_Chi_Minh",
+    "Atlantic/Faeroe": "Atlantic/Faroe",
+    "Europe/Kiev": "Europe/Kyiv",
+    "Pacific/Enderbury": "Pacific/Kanton",
+    "Pacific/Ponape": "Pacific/Pohnpei",
+    "Pacific/Truk": "Pacific/Chuuk",
+}
+
+
 def assemble(
     target: Target, pins: Mapping[str, Pin], wanted: Sequence[wheels.Wheel]
 ) -> dict[str, tuple[bytes, int]]:
@@ -174,6 +198,8 @@ def assemble(
     for name, data in debian.below("usr/share/zoneinfo").items():
         if "/" in name or name in ("UTC", "GMT"):
             files[f"share/zoneinfo/{name}"] = (data, 0o644)
+    for name, today in ANDROID_ZONES.items():
+        files[f"share/zoneinfo/{name}"] = files[f"share/zoneinfo/{today}"]
     packages = wheels.download_wheels(wanted)
     for content in packages.values():
         with zipfile.ZipFile(io.BytesIO(content)) as wheel:

@@ -148,8 +148,9 @@ def build_zips(
     return 0
 
 
-def make_zip(target: Target, version: str, base_url: str, folder: Path) -> tuple[Path, bool]:
-    """One zip. Returns its place and whether it was made now."""
+def make_zip(target: Target, version: str, base_url: str, folder: Path | None = None) -> tuple[Path, bool]:
+    """One zip. Returns its place and whether it was made now. folder: dist/ unless it is named."""
+    folder = folder or places.HOME / "dist"
     bundle = build_bundle(target)
     packer = build_bundle(own_target())
     work = places.CACHE / "zip" / target.name

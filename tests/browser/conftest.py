@@ -92,7 +92,8 @@ class Visit:
         folder = os.environ.get("NSPAWN_SCREENSHOTS")
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=f"{folder}/{name}-{self.screen.name}.png")
+            whole = bool(os.environ.get("NSPAWN_WHOLE"))
+            self.page.screenshot(path=f"{folder}/{name}-{self.screen.name}.png", full_page=whole)
 
 
 @pytest.fixture(scope="session")

@@ -226,9 +226,14 @@ def test_the_machine_is_explained(visit: Visit) -> None:
     page = visit.page
     visit.log_in()
     page.get_by_role("link", name="Machine").click()
-    expect(page.get_by_role("heading", name="Namespaces")).to_be_visible()
-    expect(page.get_by_role("heading", name="Control groups")).to_be_visible()
+    expect(page.get_by_role("heading", name="For containers")).to_be_visible()
+    tiles = page.get_by_role("list", name="Now")
+    for label in ("Memory", "Load", "Disk"):
+        expect(tiles.get_by_text(label, exact=True)).to_be_visible()
     check(visit, "machine")
+    page.get_by_text("What is there").click()
+    expect(page.get_by_text("Own mounts")).to_be_visible()
+    check(visit, "machine-all")
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 

@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.zips import PLACE, TARGETS, build_zip, unpack
-from tools.bundle import MODULE
+from tools.bundle import MODULE, Target, own_target
 from tools.emulator import emulator
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("clean_module")]
 
 PYTHON = f"{MODULE}/python/bin/python3.13"
 SITE = f"{MODULE}/python/lib/python3.13/site-packages"
-ENVIRONMENT = {"ANDROID_ROOT": "/system", "ANDROID_DATA": "/data", "PATH": "/system/bin"}
+#: Not Android's names: this root has no init whose mounts a command could join.
+ENVIRONMENT = {"NSPAWN_ROOT": "/data/adb/nspawn", "PATH": os.environ["PATH"]}
 #: Loaded by others only when these programs' own libraries are there.
 OPTIONAL = {"urllib3.contrib.pyopenssl", "urllib3.contrib.socks", "urllib3.http2.connection"}
 
@@ -43,7 +44,7 @@ class Phone:
     def python(self, *arguments: str, **environment: str) -> str:
         done = subprocess.run(
             self.words(*arguments),
-            env={**ENVIRONMENT, "PATH": os.environ["PATH"], **environment},
+            env={**ENVIRONMENT, **environment},
             capture_output=True,
             text=True,
             timeout=120,
@@ -52,10 +53,7 @@ class Phone:
         return done.stdout
 
 
-@pytest.fixture(scope="module", params=TARGETS)
-def phone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Phone:
-    target = TARGETS[request.param]
-    root = tmp_path_factory.mktemp("phone")
+def install(target: Target, root: Path) -> Phone:
     unpack(build_zip(target), root / PLACE)
     for folder in ("dev", "proc", "tmp"):
         (root / folder).mkdir()
@@ -63,6 +61,11 @@ def phone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return Phone(root, [])
     shutil.copy(emulator(target.machine), root / "emulator")
     return Phone(root, ["/emulator"])
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def phone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Phone:
+    return install(TARGETS[request.param], tmp_path_factory.mktemp("phone"))
 
 
 def test_it_starts_and_finds_itself(phone: Phone) -> None:
@@ -126,14 +129,13 @@ def test_the_command_starts(phone: Phone) -> None:
 
 
 @pytest.fixture
-def served(phone: Phone) -> Iterator[int]:
-    """The port of a service of the phone's."""
-    if phone._before:
-        pytest.skip("an emulator makes no namespaces")
+def served(tmp_path: Path) -> Iterator[int]:
+    """The port of a service, of this machine's zip: an emulator makes no namespaces."""
+    phone = install(own_target(), tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     words = phone.words(f"{MODULE}/python/entry/nspawn.py", "serve", "--port", str(port))
-    service = subprocess.Popen(words, env={**ENVIRONMENT, "PATH": os.environ["PATH"]})
+    service = subprocess.Popen(words, env=ENVIRONMENT)
     yield port
     service.terminate()
     assert service.wait(30) == 0

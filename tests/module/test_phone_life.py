@@ -166,3 +166,28 @@ def test_storage_comes_when_unlocked(new_phone: NewPhone, archive: Path) -> None
         lambda: server.nspawn("exec box ls /sdcard", must=False).lines == shown, 10, 0.2
     ), phone.logs()
     server.becomes("later", "running")
+
+
+def test_wake_lock_while_it_runs(server: Server) -> None:
+    server.create("box", "--set wake_lock=true --start")
+    held = server.phone.wake_locks()
+    assert "nspawn" in held
+    assert server.phone.wake_unlocked() == ""
+    server.nspawn("stop box --time 1")
+    assert server.phone.wake_unlocked() == held
+
+
+def test_hot_battery_pauses(server: Server) -> None:
+    server.file("config.toml").write_text("[power]\nfreeze_above = 45.0\nthaw_below = 42.0\n")
+    server.create("box", "--autostart --set pausable=true")
+    server.create("other", "--autostart")
+    server.restart()
+    server.becomes("box", "running")
+    server.phone.power_supply("battery", temp="470")
+    assert processes.wait_until(lambda: server.state("box")["frozen"], 10, 0.2), server.phone.logs()
+    assert not server.state("other")["frozen"]
+    server.phone.power_supply("battery", temp="430")
+    assert server.state("box")["frozen"], "between the two it stays as it is"
+    server.phone.power_supply("battery", temp="410")
+    assert processes.wait_until(lambda: not server.state("box")["frozen"], 10, 0.2), server.phone.logs()
+    assert server.nspawn("exec box echo awake").out == "awake\n"

@@ -136,6 +136,7 @@ def test_what_runs_is_ended_in_order_first(phone: Rooted, purge: bool) -> None:
         assert phone.path(f"{STATE}/containers/web/rootfs/file").exists()
 
 
+@pytest.mark.slow
 def test_a_service_that_does_not_end_keeps_its_containers(phone: Rooted) -> None:
     """FAKE: a listener in the spawner's place, which answers nothing."""
     confirm(phone)

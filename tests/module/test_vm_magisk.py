@@ -20,9 +20,7 @@ NEWER = "9.9.9"
 def module(clean_module: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
     """The phone after the zip was flashed, and rebooted."""
     place = tmp_path_factory.mktemp("vm")
-    zips = [place / "now.zip", place / "newer.zip"]
-    for path, version in zip(zips, ("", NEWER), strict=True):
-        path.write_bytes(release(version).read_bytes())
+    zips = {"now.zip": release(), "newer.zip": release(NEWER)}
     hardware = assemble(place, "6.1", "magisk", files=zips, selinux=True)
     with vm.powered(vm.Phone(hardware, place / "console")) as phone:
         found = Module(phone=phone)

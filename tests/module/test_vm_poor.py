@@ -23,13 +23,11 @@ MISSING = ("bridge", "br_netfilter", "overlay", "ip6table_nat")
 def module(clean_module: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
     """The phone after the zip was flashed, and rebooted."""
     place = tmp_path_factory.mktemp("vm")
-    archive = place / "now.zip"
-    archive.write_bytes(release().read_bytes())
     hardware = assemble(
         place,
         "5.10",
         "ksu",
-        files=[archive],
+        files={"now.zip": release()},
         without_modules=MISSING,
         without_namespaces=("pid", "ipc", "user"),
         older_than=LINUX_4_19,

@@ -42,6 +42,7 @@ PARTS = (
     "python/lib/python3.13/site-packages/flask/__init__.pyc",
     "python/lib/python3.13/site-packages/certifi/cacert.pem",
     "share/zoneinfo/Europe/Berlin",
+    "share/zoneinfo/Asia/Calcutta",
     "share/licenses/nspawn/LICENSE",
 )
 

@@ -8,7 +8,7 @@ const DONE = {
   stop: "stopped",
   restart: "restarted",
   kill: "ended",
-  freeze: "paused",
+  freeze: "frozen",
   thaw: "goes on",
 };
 

@@ -4,11 +4,7 @@ import { Frame } from "./frame.js";
 import { html, render, useEffect, useErrorBoundary, useState } from "./html.js";
 import { stayLive } from "./live.js";
 import { inManager } from "./manager.js";
-import { ContainerPage } from "./pages/container.js";
 import { ContainersPage } from "./pages/containers.js";
-import { CreatePage } from "./pages/create.js";
-import { GuardPage } from "./pages/guard.js";
-import { HostPage } from "./pages/host.js";
 import { LoginPage } from "./pages/login.js";
 import { MissingPage } from "./pages/missing.js";
 import { ProblemBox } from "./parts/problem.js";
@@ -19,6 +15,35 @@ import { onSession, session, setSession } from "./session.js";
 
 /** @typedef {import("./problem.js").Problem} Problem */
 
+/** Pages that the first look does not need: loaded when they are asked for, and then kept. */
+const LATER = {
+  container: () => import("./pages/container.js").then((module) => module.ContainerPage),
+  new: () => import("./pages/create.js").then((module) => module.CreatePage),
+  host: () => import("./pages/host.js").then((module) => module.HostPage),
+  guard: () => import("./pages/guard.js").then((module) => module.GuardPage),
+};
+/** @type {Map<string, unknown>} */
+const loaded = new Map();
+
+/** @param {{ page: keyof typeof LATER, name?: string }} props */
+function Later({ page, name }) {
+  const [, redraw] = useState(0);
+  const [problem, setProblem] = useState(/** @type {Problem | null} */ (null));
+  useEffect(() => {
+    if (loaded.has(page)) return;
+    LATER[page]()
+      .then((view) => {
+        loaded.set(page, view);
+        redraw((/** @type {number} */ count) => count + 1);
+      })
+      .catch((error) => setProblem(asProblem(error)));
+  }, [page]);
+  const View = loaded.get(page);
+  if (View) return html`<${View} key=${name} name=${name} />`;
+  if (problem) return html`<div class="page"><${ProblemBox} problem=${problem} /></div>`;
+  return html`<div class="page"><div class="skeleton block" role="status" aria-label="Loading"></div></div>`;
+}
+
 /** @param {{ route: import("./router.js").Route }} props */
 function Page({ route }) {
   const [error, again] = useErrorBoundary();
@@ -26,12 +51,10 @@ function Page({ route }) {
     if (error) again();
   }, [route]);
   if (error) return html`<div class="page"><${ProblemBox} problem=${asProblem(error)} /></div>`;
-  if (route.page === "container") return html`<${ContainerPage} key=${route.name} name=${route.name} />`;
-  if (route.page === "new") return html`<${CreatePage} />`;
-  if (route.page === "host") return html`<${HostPage} />`;
-  if (route.page === "guard") return html`<${GuardPage} />`;
+  if (route.page === "container") return html`<${Later} page="container" name=${route.name} />`;
   if (route.page === "containers") return html`<${ContainersPage} />`;
-  return html`<${MissingPage} />`;
+  if (route.page === "missing") return html`<${MissingPage} />`;
+  return html`<${Later} key=${route.page} page=${route.page} />`;
 }
 
 function Inside() {

@@ -15,7 +15,7 @@ import { Shape } from "./shape.js";
  * @property {string} rootfs
  * @property {Settings} settings
  * @property {Reason | null} damaged
- * @property {string} frozen why it is paused, or empty
+ * @property {string} frozen why it is frozen, or empty
  * @property {string} waits what its start at boot waits for, or empty
  * @typedef {object} Settings
  * @property {string} image

@@ -47,7 +47,7 @@ class Phone(Handset):
     def unlock(self) -> None:
         """The person at the phone enters the code for the first time."""
         self.order("unlock")
-        self.wait_property("sys.user.0.ce_available", "true")
+        self.wait_event("unlocked")
 
     def soft_reboot(self) -> None:
         """Android's framework starts anew, below it nothing does."""
@@ -76,6 +76,10 @@ class Phone(Handset):
     def wake_locks(self) -> str:
         """What was last written to /sys/power/wake_lock."""
         return (self._shared / "power/wake_lock").read_text().strip()
+
+    def wake_unlocked(self) -> str:
+        """What was last written to /sys/power/wake_unlock."""
+        return (self._shared / "power/wake_unlock").read_text().strip()
 
     def setprop(self, name: str, value: str) -> None:
         self.properties.set(name, value)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import secrets
-import shlex
 import socket
 import subprocess
 import time
@@ -188,16 +187,15 @@ class Phone:
 
 @contextlib.contextmanager
 def powered(phone: Phone) -> Iterator[Phone]:
-    """The phone is on inside, and off after, whatever happened."""
+    """The phone is on inside; off after, whatever happened, and its disks are gone."""
     try:
         phone.power_on()
         yield phone
     finally:
         phone.cut()
-
-
-def quoted(*words: str) -> str:
-    return shlex.join(words)
+        parts = phone.hardware
+        for disk in (parts.system, parts.userdata, parts.media, parts.initramfs):
+            disk.unlink(missing_ok=True)
 
 
 def _free_port() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support import poor_kernel
@@ -31,7 +31,7 @@ def assemble(
     version: str,
     manager: str,
     *,
-    files: Sequence[Path] = (),
+    files: Mapping[str, Path],
     without_modules: Sequence[str] = (),
     without_namespaces: Sequence[str] = (),
     older_than: int = 0,
@@ -42,7 +42,7 @@ def assemble(
     """Make a phone's disks in a folder.
 
     version: of the kernel, "5.10" or "6.1". manager: "magisk", "ksu" or "apatch", which rooted it.
-    files: what its third disk holds, which stands for a download.
+    files: what its third disk holds, by name; it stands for downloads.
     without_modules, without_namespaces, older_than: what its kernel lacks.
     selinux: whether it is enforced, with vm/policy.cil. userdata: megabytes of /data.
     """
@@ -61,8 +61,8 @@ def assemble(
     make_ext4(place / "userdata.img", userdata)
     media = place / "media"
     media.mkdir()
-    for path in files:
-        shutil.copy2(path, media)
+    for name, path in files.items():
+        shutil.copy2(path, media / name)
     make_ext4(place / "media.img", size_of(media), media, journal=False)
     shutil.rmtree(media)
     security = ("security=selinux", "selinux=1") if selinux else ("selinux=0",)

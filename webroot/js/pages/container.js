@@ -26,7 +26,7 @@ function Uptime({ container }) {
   if (restarts) parts.push(`restarted ${restarts} times`);
   return html`<p class="soft small">${parts.join(" · ")}</p>
     ${container.waits && html`<p class="waits"><${Icon} name="clock" size=${18} />${sentence(container.waits)}</p>`}
-    ${container.frozen && html`<p class="waits"><${Icon} name="pause" size=${18} />Paused: ${container.frozen}</p>`}`;
+    ${container.frozen && html`<p class="waits"><${Icon} name="pause" size=${18} />Frozen: ${container.frozen}</p>`}`;
 }
 
 /** @param {{ container: Container }} props */
@@ -43,7 +43,7 @@ function Acts({ container }) {
   return html`<div class="buttons">
     ${
       frozen
-        ? html`<${Button} look="main-act" act=${() => act(name, "thaw")}><${Icon} name="start" size=${18} />Continue<//>`
+        ? html`<${Button} look="main-act" act=${() => act(name, "thaw")}><${Icon} name="start" size=${18} />Thaw<//>`
         : state === "running" &&
           html`<${Button} act=${() => act(name, "freeze")}><${Icon} name="pause" size=${18} />Freeze<//>`
     }

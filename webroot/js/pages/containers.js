@@ -1,5 +1,5 @@
 import { act } from "../acts.js";
-import { duration, imageName } from "../format.js";
+import { duration, imageName, sentence } from "../format.js";
 import { useTitle } from "../frame.js";
 import { html } from "../html.js";
 import { reload, useLive } from "../live.js";
@@ -39,13 +39,12 @@ function Row({ container, now }) {
   const up = state === "running" || state === "stopping";
   const facts = [imageName(settings.image) || container.rootfs];
   if (up && container.started) facts.push(`up ${duration(now - container.started)}`);
-  if (container.waits) facts.push(container.waits);
-  else if (endedBadly(container)) facts.push(container.exit);
-  if (container.frozen) facts.push(`paused: ${container.frozen}`);
+  if (endedBadly(container) && !container.waits) facts.push(container.exit);
   if (settings.autostart && !container.waits) facts.push("starts at boot");
   return html`<li class="row">
     <div class="row-name"><a href=${containerLink(name)}>${name}</a><${StateMark} container=${container} /></div>
     <div class="row-more">${facts.filter(Boolean).map((fact) => html`<span key=${fact}>${fact}</span>`)}</div>
+    ${(container.frozen || container.waits) && html`<div class="row-why">${sentence(container.frozen || container.waits)}</div>`}
     <div class="row-acts">
       ${
         state === "stopped"

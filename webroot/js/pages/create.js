@@ -58,7 +58,7 @@ function TextField({ id, label, value, set, note = "", wrong = "", place = "" })
       placeholder=${place}
       autocomplete="off"
       autocapitalize="none"
-      spellcheck="false"
+      spellcheck=${false}
       aria-invalid=${wrong ? "true" : undefined}
       aria-describedby=${`${id}-note`}
       onInput=${(/** @type {InputEvent} */ event) => set(/** @type {HTMLInputElement} */ (event.target).value)}

@@ -52,6 +52,12 @@ function Story({ guard }) {
   </section>`;
 }
 
+/** @param {Event} event of a fold: what counts is at the end of its text */
+function toEnd(event) {
+  const text = /** @type {HTMLElement} */ (event.currentTarget).querySelector("pre");
+  text?.scrollTo(0, text.scrollHeight);
+}
+
 /** @param {{ files: Guard["pstore"] }} props */
 function LastWords({ files }) {
   if (files.length === 0) return null;
@@ -59,7 +65,7 @@ function LastWords({ files }) {
     <h2 id="pstore">The kernel's last messages</h2>
     <p class="soft small">For a report to whoever makes your kernel. The end of the text is the moment of the crash.</p>
     ${files.map(
-      ({ name, text }) => html`<details key=${name} class="fold">
+      ({ name, text }) => html`<details key=${name} class="fold" onToggle=${toEnd}>
         <summary><span class="mono">${name}</span></summary>
         <pre class="kernel" tabindex="0" aria-label=${`Text of ${name}`}>${text}</pre>
       </details>`,
@@ -77,7 +83,7 @@ export function NeverUsed({ guard }) {
         const { name, cost } = featureWords(feature);
         return html`<li key=${feature}>
           <span><strong>${name}</strong><span class="soft small">${cost}</span></span>
-          <${Button} act=${() => decide({ action: "allow", feature })} label=${`Allow ${name} again`}>Allow again<//>
+          <${Button} act=${() => decide({ action: "allow", feature })} label=${`Allow again: ${name}`}>Allow again<//>
         </li>`;
       })}
     </ul>

@@ -83,8 +83,8 @@ function Rules({ power }) {
     : "";
   const all = sensors(power).slice(1);
   return html`<section class="card padded" aria-labelledby="rules">
-    <h2 id="rules">Pausing</h2>
-    <p class="soft small">Containers that may be paused are frozen, and go on by themselves:</p>
+    <h2 id="rules">Freezing</h2>
+    <p class="soft small">Containers that may be frozen are, and go on by themselves:</p>
     <${Pairs} pairs=${
       /** @type {[string, string][]} */ ([
         ["Heat", heat || "no rule"],
@@ -155,10 +155,7 @@ export function HostPage() {
   ];
   return html`<div class="page">
     <div class="page-head">
-      <div>
-        <h1>Machine</h1>
-        <p class="soft small">How it is, and what its kernel offers to containers</p>
-      </div>
+      <h1>Machine</h1>
       <${Button} act=${() => setSession("")}><${Icon} name="out" />Log out<//>
     </div>
     ${problem && html`<${ProblemBox} problem=${problem} /><div><${Button} act=${load}>Try again<//></div>`}

@@ -38,7 +38,7 @@ export function LoginPage({ problem }) {
         <div class="field">
           <label for="token">Token of this machine</label>
           <input id="token" name="token" type="password" class="mono" required autocomplete="current-password"
-            autocapitalize="none" spellcheck="false" aria-describedby="token-note" />
+            autocapitalize="none" spellcheck=${false} aria-describedby="token-note" />
           <p class="note" id="token-note">As root, <code>nspawn token</code> shows it.</p>
         </div>
         <button type="submit" class="button main-act" aria-busy=${busy ? "true" : undefined}>Log in</button>

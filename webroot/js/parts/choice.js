@@ -70,14 +70,20 @@ export function Several({ label, note, chosen, options, change }) {
  * @param {{ id: string, label: string, note?: string, value: string, change: (value: string) => Promise<unknown> }} props
  */
 export function TextLine({ id, label, note, value, change }) {
-  const [shown, save] = useSaved(value, change);
+  const [known, save] = useSaved(value, change);
+  // What is being typed: other news of the page must not take it away.
+  const [draft, setDraft] = useState(/** @type {string | null} */ (null));
+  /** @param {Event} event */
+  const textOf = (event) => /** @type {HTMLInputElement} */ (event.currentTarget).value;
   return html`<div class="field">
     <label for=${id}>${label}</label>
-    <input id=${id} type="text" class="mono" value=${shown} autocapitalize="none" autocomplete="off" spellcheck="false"
+    <input id=${id} type="text" class="mono" value=${draft ?? known} autocapitalize="none" autocomplete="off" spellcheck=${false}
       aria-describedby=${note ? `${id}-note` : undefined}
+      onInput=${(/** @type {Event} */ event) => setDraft(textOf(event))}
       onChange=${(/** @type {Event} */ event) => {
-        const text = /** @type {HTMLInputElement} */ (event.currentTarget).value.trim();
-        if (text !== shown) save(text);
+        const text = textOf(event).trim();
+        setDraft(null);
+        if (text !== known) save(text);
       }} />
     ${note && html`<p class="note" id=${`${id}-note`}>${note}</p>`}
   </div>`;

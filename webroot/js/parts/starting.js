@@ -70,7 +70,7 @@ export function Starting({ container }) {
     <${Switch} on=${settings.autostart} label="Start at boot" note=${phone ? "Whenever the phone starts" : "Whenever this machine starts"}
       change=${(/** @type {boolean} */ on) => setSetting(name, "autostart.enabled", on)} />
     ${settings.autostart && html`<${AtBoot} container=${container} phone=${phone} />`}
-    <${Select} id="restart" label="Start again" note="When it ends by itself" value=${settings.restart} options=${POLICIES}
+    <${Select} id="restart" label="Start again" value=${settings.restart} options=${POLICIES}
       change=${(/** @type {string} */ value) => setSetting(name, "restart.policy", value)} />
     ${
       settings.image !== "builtin" &&
@@ -98,7 +98,7 @@ export function OnThePhone({ container }) {
     }
     <${Switch} on=${settings.wakeLock} label="Keep the phone awake" note="While it runs. Costs battery."
       change=${(/** @type {boolean} */ on) => setSetting(name, "wake_lock", on)} />
-    <${Switch} on=${settings.pausable} label="May be paused" note=${html`When the phone is hot or its battery low, by the <a href="#/host">machine's rules</a>`}
+    <${Switch} on=${settings.pausable} label="May be frozen" note="When the phone is hot or its battery low, by the rules of the page Machine"
       change=${(/** @type {boolean} */ on) => setSetting(name, "pausable", on)} />
   </section>`;
 }

@@ -27,7 +27,7 @@ export function endedBadly(container) {
 /** @param {{ container: Container }} props */
 export function StateMark({ container }) {
   if (container.damaged) return html`<span class="state" data-tone="bad">Damaged</span>`;
-  if (container.frozen) return html`<span class="state" data-tone="wait" data-still>Paused</span>`;
+  if (container.frozen) return html`<span class="state" data-tone="wait" data-still>Frozen</span>`;
   if (container.waits && container.state === "stopped")
     return html`<span class="state" data-tone="wait">Waits</span>`;
   const bad = endedBadly(container);
