@@ -159,7 +159,7 @@ def treatment(name: str) -> str:
     return "bare" if bare else "compile"
 
 
-#: Zones that Android calls by an older name than Debian's tzdata: those that CLDR, where its names come from, keeps.
+#: Zones that Android, whose names are those of CLDR, calls by an older name than Debian's tzdata.
 ANDROID_ZONES = {
     "Africa/Asmera": "Africa/Asmara",
     "America/Buenos_Aires": "America/Argentina/Buenos_Aires",
