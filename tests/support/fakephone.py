@@ -18,8 +18,10 @@ _FUTEX_WAKE = 1
 
 _GETPROP = """\
 #!/bin/sh
-# A fake of Android's getprop: each property is a file.
-[ -f "{root}/properties/$1" ] && cat "{root}/properties/$1" || echo
+# A fake of Android's getprop: each property is a file.  The PATH is a phone's: there may be no cat.
+value=
+[ ! -f "{root}/properties/$1" ] || read -r value <"{root}/properties/$1"
+echo "$value"
 echo x >>"{root}/looks"
 """
 
