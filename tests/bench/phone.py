@@ -156,7 +156,7 @@ def _idle(server: Server) -> tuple[dict[str, float], dict[str, float]]:
     time.sleep(_WATCHED)
     woken = {name: float(memory.switches(pid) - before[pid]) for pid, name in ours.items()}
     alone = memory.alone(ours)
-    return {name: alone[pid] for pid, name in ours.items()}, woken
+    return {name: alone[pid].whole for pid, name in ours.items()}, woken
 
 
 def _own(phone: Phone) -> dict[int, str]:
