@@ -18,7 +18,7 @@ UNSHARE = ("unshare", "-m", "-n", "-p", "-f", "--mount-proc", "--kill-child")
 PHONE = """
 set -e
 mount -t tmpfs -o nosuid,nodev phone /data
-mkdir -p /data/media/0/DCIM /data/misc/net /data/adb/modules
+mkdir -p /data/media/0/DCIM /data/media/0/Android /data/misc/net /data/adb/modules
 echo photo > /data/media/0/DCIM/photo
 echo 1010 wlan0 > /data/misc/net/rt_tables
 exec "$@"
@@ -51,6 +51,13 @@ def test_the_shared_storage_is_at_mnt_storage(nspawn: Program, busybox: Path) ->
 def test_the_shared_storage_can_be_written(nspawn: Program, busybox: Path) -> None:
     result = on_phone(nspawn, busybox, "/bin/sh", "-c", "echo x > /mnt/storage/new && cat /mnt/storage/new")
     assert (result.status, result.out) == (0, "x\n"), str(result)
+
+
+def test_a_locked_storage_is_not_shown(nspawn: Program, busybox: Path) -> None:
+    locked = PHONE.replace("/data/media/0/Android", "/data/media/0/aWJ5dGVz")
+    prefix = [*UNSHARE, "sh", "-c", locked, "sh"]
+    result = nspawn(busybox, "/bin/sh", "-c", "ls /mnt; echo end", prefix=prefix, environment=ANDROID)
+    assert (result.status, result.out) == (0, "end\n"), str(result)
 
 
 def test_the_routing_tables_names_are_the_phones(nspawn: Program, busybox: Path) -> None:

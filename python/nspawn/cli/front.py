@@ -6,7 +6,7 @@ import os
 import sys
 
 from nspawn.errors import NspawnError, UsageError
-from nspawn.layout import Layout
+from nspawn.layout import Layout, on_android
 from nspawn.model import commandline
 
 _HELP = """\
@@ -87,7 +87,7 @@ def _main(argv: list[str], program: str, *, mini: bool) -> int:
     spec = commandline.parse(argv, os.environ.get("TERM", ""), mini=mini)
     if not mini and "/" not in spec.rootfs and not os.path.isdir(spec.rootfs):
         raise _unknown_word(spec.rootfs)
-    programs.locate(spec, _folder())
+    programs.locate(spec, _folder(), android=on_android(os.environ))
     return foreground.run(spec, Layout.from_environment(os.environ), os.environ, warn)
 
 

@@ -194,7 +194,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     if not data:
         os._exit(0)  # nobody wants the cell any more
     record = Record.decode(data)
-    spec = _spec(record)
+    spec = _spec(record, android=host.android)
     dies_with = channel.fileno() if record.flag("dies-with-parent") else -1
     if dies_with >= 0:
         program.die_with_parent(dies_with)
@@ -213,7 +213,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     program.become(spec, user, dies_with=dies_with)
 
 
-def _spec(record: Record) -> RunSpec:
+def _spec(record: Record, *, android: bool) -> RunSpec:
     """The spec that a record holds: its fields, or the words of a command line and the folder they mean."""
     words = record.all("word")
     if not words:
@@ -223,7 +223,7 @@ def _spec(record: Record) -> RunSpec:
         record.text("term"),
         mini=record.flag("mini"),
     )
-    program.locate(spec, record.text("cwd", "/"))
+    program.locate(spec, record.text("cwd", "/"), android=android)
     return spec
 
 
@@ -256,11 +256,10 @@ def _enter(
 
 
 def android_binds(network: str) -> list[Bind]:
-    """What a phone shows in its containers: the shared storage, and Android's names of routing tables."""
-    binds = [Bind("/data/media/0", "/mnt/storage", optional=True)]
-    if network == "host":
-        binds.append(Bind(_RT_TABLES, "/etc/iproute2/rt_tables", read_only=True, optional=True))
-    return binds
+    """What a phone shows in all its containers: Android's names of routing tables."""
+    if network != "host":
+        return []
+    return [Bind(_RT_TABLES, "/etc/iproute2/rt_tables", read_only=True, optional=True)]
 
 
 def _loopback_up() -> None:

@@ -10,7 +10,8 @@ import select
 from nspawn.errors import NspawnError
 from nspawn.kernel import libc, users
 from nspawn.model.names import host_name
-from nspawn.model.runspec import INITS, SHELLS
+from nspawn.model.phone import IN_STORAGE, STORAGE
+from nspawn.model.runspec import INITS, SHELLS, Bind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,10 +44,17 @@ def die_with_parent(channel: int) -> None:
         os._exit(1)
 
 
-def locate(spec: RunSpec, folder: str) -> None:
-    """Make the rootfs an absolute path without links, as seen from the folder; name the host by it."""
+def locate(spec: RunSpec, folder: str, *, android: bool) -> None:
+    """Make the rootfs of a command line an absolute path without links, as seen from the folder, and name the
+    host by it.
+
+    A phone shows its shared storage in what is run by a command line, once it is unlocked: before, its names
+    are encrypted.  Named containers have a setting for it.
+    """
     spec.rootfs = os.path.realpath(os.path.join(folder, spec.rootfs))
     spec.hostname = spec.hostname or host_name(os.path.basename(spec.rootfs))
+    if android and os.path.isdir(f"{STORAGE}/{IN_STORAGE}"):
+        spec.binds.insert(0, Bind(STORAGE, "/mnt/storage", optional=True))
 
 
 def become(spec: RunSpec, user: User, *, dies_with: int = -1) -> None:
