@@ -11,8 +11,8 @@ import re
 _CONTROLS = re.compile(rb"[\x00-\x06\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
 _RETURNS = re.compile(rb"\r+(?=\n)")
 # ECMA-48: control sequences, of which only `m` (colours) is kept, strings (OSC, DCS, ...), other escapes, C1;
-# then what begins one and does not go on; and half a character.  In one pass: what a removal brings together is
-# not looked at again, and so is no sequence.
+# then what begins one and does not go on; and half a character.  In one pass: what a removal brings together
+# is not looked at again, and so is no sequence.
 _SEQUENCES = re.compile(
     rb"\x1b\[[0-?]*([ -/]*[@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\`-~]|\xc2[\x80-\x9f]"
     rb"|\x1b|\x07|\xc2(?![\x80-\xbf])"
