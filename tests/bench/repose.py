@@ -95,7 +95,7 @@ def goals(rested: Look | None, woken: Mapping[str, int], where: str = "", why: s
 def table(title: str, awake: Look, rested: Look, woken: Mapping[str, int]) -> Table:
     """Both looks side by side."""
     rows: list[list[Value]] = []
-    for role in awake.shares:
+    for role in dict(awake.shares) | dict(rested.shares):
         row: list[Value] = [role]
         for seen in (awake, rested):
             share = seen.shares.get(role)

@@ -20,9 +20,9 @@ _MEASURES: dict[str, Callable[[Path, int, int], Part]] = {
     "starts": starts.measure,
     "footprint": footprint.measure,
     "rest": repose.measure,
+    "phone": phone.measure,
     "scale": scale.measure,
     "page": page.measure,
-    "phone": phone.measure,
 }
 
 

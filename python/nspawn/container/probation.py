@@ -115,6 +115,7 @@ class Probation:
         self.guard.clear_inherited()
 
     def _came_up(self) -> None:
+        self._spawner.rest.stir()
         if not self.guard.came_up():
             self._spawner.log("that this boot came up well could not be written")
 
