@@ -43,7 +43,8 @@ export function LoginPage({ problem }) {
         </div>
         <button type="submit" class="button main-act" aria-busy=${busy ? "true" : undefined}>Log in</button>
       </form>
-      <p class="soft small">Quicker: as root, <code>nspawn login</code> prints an address that logs a browser in once.</p>
+      <p class="soft small">Quicker: on a phone, the module's button in the root manager logs in.
+        Anywhere, as root, <code>nspawn login</code> prints an address that logs a browser in once.</p>
     </div>
   </main>`;
 }
