@@ -124,6 +124,15 @@ def test_three_power_cuts_end_in_safe_mode(server: Server) -> None:
     assert not guard(server)["blocked"]
 
 
+def test_quick_reboots_are_no_crashes(server: Server) -> None:
+    server.create("box", "--autostart")
+    for _boot in range(4):
+        server.restart()
+        server.becomes("box", "running")
+    status = guard(server)
+    assert (status["blocked"], status["failed_boots"], status["trip"]) == (False, 0, None)
+
+
 @pytest.mark.parametrize("seconds", [0.1, 0.4])
 def test_power_cut_in_the_middle(server: Server, seconds: float) -> None:
     """Of a creation and of a start: what is there afterwards is whole."""

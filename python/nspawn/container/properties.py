@@ -42,7 +42,7 @@ def _look_until(wanted: Sequence[tuple[str, str]], root: str) -> None:
     pause, blind = _SHORTEST, _BLIND
     while True:
         count = libc.peek(address) if address else 0  # before the look: a change meanwhile is not lost
-        if any(_getprop(f"{root}{GETPROP}", name) == value for name, value in wanted):
+        if any(getprop(f"{root}{GETPROP}", name) == value for name, value in wanted):
             return
         if not address:
             time.sleep(blind)
@@ -70,7 +70,7 @@ def _map(path: str) -> int:
         os.close(descriptor)
 
 
-def _getprop(program: str, name: str) -> str:
+def getprop(program: str, name: str) -> str:
     """One property, "" when there is nobody to ask."""
     ours, theirs = os.pipe()
     try:
