@@ -223,7 +223,7 @@ class Handset:
 
     @staticmethod
     def _attach(image: Path) -> str:
-        """A block device of the image, once the last boot's is gone: two at once would damage what is in it."""
+        """A block device of the image, once the last boot's is gone: two at once would damage it."""
         held: list[str | Path] = ["losetup", "--associated", image]
         assert processes.wait_until(lambda: not check(held).out.strip(), 20), check(held).out
         return check(["losetup", "--find", "--show", image]).out.strip()
