@@ -53,6 +53,8 @@ def test_poor_kernels(new_phone: NewPhone, archive: Path, kernel: Kernel) -> Non
     assert server.nspawn("exec box cat /started").out == "up\n"
     warnings = " ".join(server.state("box")["warnings"])
     assert ("pid" in warnings, "ipc" in warnings) == (kernel is STOCK_KERNEL,) * 2, warnings
+    shown = {each["name"]: each["have"] for each in server.json("doctor --json")["namespaces"]}
+    assert (shown["pid"], shown["ipc"]) == (kernel is not STOCK_KERNEL,) * 2, shown
     server.nspawn("stop box --time 1")
     assert server.state("box")["state"] == "stopped"
 

@@ -173,6 +173,8 @@ class Peer:
         )
         for text in self._spawner.refused:
             answer.add("refused", text)
+        for name in self._spawner.host.refused:
+            answer.add("lacks", name)
         self.reply(answer)
 
     def _list(self, _record: Record, _descriptors: list[int]) -> None:
