@@ -33,7 +33,9 @@ def boot(arguments: argparse.Namespace) -> int:
     if arguments.json:
         base.say_json([each.as_dict() for each in outcomes])
     elif not outcomes:
-        sys.stderr.write("Nothing is left to start in this boot.  What was stopped since: nspawn boot --again\n")
+        sys.stderr.write(
+            "Nothing is left to start in this boot.  What was stopped since: nspawn boot --again\n"
+        )
     return 1 if any(each.error for each in outcomes) else 0
 
 
