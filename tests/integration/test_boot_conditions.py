@@ -146,6 +146,19 @@ def test_what_waits_survives_the_death_of_the_spawner_and_its_waiter(
     assert on_phone.becomes("one", "running")
 
 
+def test_a_waiter_that_is_killed_is_replaced(on_phone: Daemon, phone: FakePhone, busybox: Path) -> None:
+    on_phone.create(
+        "one", busybox, command=SLEEP, autostart__enabled="true", autostart__when="boot-completed"
+    )
+    on_phone.serve("--boot")
+    assert wait_until(lambda: bool(waiter(on_phone)), 10)
+    old = waiter(on_phone)
+    os.kill(old, signal.SIGKILL)
+    assert wait_until(lambda: waiter(on_phone) not in (0, old), 10)
+    phone.set("sys.boot_completed", "1")
+    assert on_phone.becomes("one", "running")
+
+
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
