@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +95,10 @@ def report(layout: Layout, client: Client | None = None) -> HostReport:
 
 
 def _system() -> str:
-    found = re.search(r'^PRETTY_NAME="?(.*?)"?$', _text("/etc/os-release"), re.MULTILINE)
-    return found[1] if found else ""
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return ""
 
 
 def _spawner(client: Client) -> dict[str, Any]:
@@ -112,11 +113,3 @@ def _spawner(client: Client) -> dict[str, Any]:
         "refused": [value.decode("utf-8", "replace") for value in answer.all("refused")],
         "lacks": [value.decode("utf-8", "replace") for value in answer.all("lacks")],
     }
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(1 << 20)
-    except OSError:
-        return ""
