@@ -475,7 +475,7 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, named(tmp_path, server.getsockname()[1]) as nspawn:
         result = nspawn("login")
         assert result.status == 1
-        assert "not to be had" in result.err
+        assert f"port {server.getsockname()[1]} is taken by " in result.err
         assert nspawn("create", "box", "--image", "builtin", "--start").status == 0
 
 

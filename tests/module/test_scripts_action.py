@@ -83,7 +83,8 @@ def test_a_port_that_is_another_programs_gets_no_code(phone: Rooted) -> None:
     assert processes.wait_until(lambda: ":1F90 " in phone("cat /proc/net/tcp").out, 10)
     done = phone(ACTION)
     assert done.status == 1
-    assert "127.0.0.1:8080 is not to be had" in done.out + done.err
+    assert "port 8080 is taken by python3 (process " in done.out + done.err
+    assert "reboot" in done.out + done.err
     assert not phone.exists("data/am.called")
 
 

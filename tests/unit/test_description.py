@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nspawn.model.description import rewrite, text
+from nspawn.model.description import refusal, rewrite, text
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,18 @@ def test_lines(state: dict[str, Any], line: str) -> None:
 )
 def test_only_the_description_changes(before: bytes, line: str, after: bytes) -> None:
     assert rewrite(before, line) == after
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ("127.0.0.1:8080 is not to be had: Address already in use", "port 8080 is taken"),
+        (
+            "127.0.0.1:80 is not to be had: Permission denied",
+            "127.0.0.1:80 is not to be had: Permission denied",
+        ),
+        ("the keeper is gone", "the keeper is gone"),
+    ],
+)
+def test_a_port_that_is_anothers(told: str, line: str) -> None:
+    assert refusal(told) == line

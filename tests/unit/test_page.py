@@ -42,8 +42,15 @@ def test_only_loopback_is_listened_on() -> None:
     assert page.addresses(0) == []
 
 
-def test_a_port_is_ours_only_with_our_socket() -> None:
+def test_a_port_is_ours_only_with_our_socket(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert page.find_own(Record((("keeper", os.getpid()),))) == server.getsockname()[1]
-        with pytest.raises(NspawnError, match="not served: taken"):
-            page.find_own(Record((("keeper", 1 << 22), ("refused", "taken"))))
+        ours, number = os.getpid(), server.getsockname()[1]
+        found = layout(tmp_path, "")
+        assert page.find_own(found, Record((("keeper", ours), ("pid", 1 << 22)))) == number
+        # The keeper was killed: the spawner goes on with the same socket.
+        assert page.find_own(found, Record((("keeper", 0), ("pid", ours)))) == number
+        refused = f"127.0.0.1:{number} is not to be had: Address already in use"
+        others = Record((("keeper", 1 << 22), ("pid", 1 << 22), ("refused", refused)))
+        with pytest.raises(NspawnError, match=f"not served: port {number} is taken by .*{ours}") as caught:
+            page.find_own(found, others)
+        assert found.config in caught.value.hint

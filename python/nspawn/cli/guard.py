@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from nspawn.cli import base
@@ -62,9 +61,10 @@ def text(found: GuardStatus) -> str:
         return "There is no crash guard here: it is for phones (NSPAWN_GUARD=1 has one elsewhere).\n"
     lines = []
     if found.trip:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.trip.when))
+        from nspawn.service import clock
+
         lines.append(f"{found.trip.text[:1].upper()}{found.trip.text[1:]}.")
-        lines.append(f"That was at {when}, on kernel {found.trip.kernel}.")
+        lines.append(f"That was at {clock.local(found.trip.when)}, on kernel {found.trip.kernel}.")
     if found.safe_mode:
         lines.append(f"Safe mode: the machine did not come up well {found.failed_boots} times in a row.")
     if found.blocked:

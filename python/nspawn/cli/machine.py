@@ -66,8 +66,9 @@ def login(arguments: argparse.Namespace) -> int:
     if arguments.code:
         base.say(Access(layout).issue_code())
         return 0
-    port = page.find_own(daemon.ensure_default(layout))
-    sys.stderr.write(f"The page of {layout.root}:\n")
+    port = page.find_own(layout, daemon.ensure_default(layout))
+    if sys.stdout.isatty():  # who takes the address by a program shows it in his own words
+        sys.stderr.write(f"The page of {layout.root}:\n")
     base.say(f"http://127.0.0.1:{port}/login#{Access(layout).issue_code()}")
     return 0
 

@@ -88,8 +88,10 @@ def container_text(each: Container, settings: dict[str, str]) -> str:
     if state.pid:
         rows.append(("process", str(state.pid)))
     if state.started is not None:
-        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state.started))
-        rows.append(("started", f"{began} ({duration(time.time() - state.started)} ago)"))
+        from nspawn.service import clock
+
+        ago = duration(time.time() - state.started)
+        rows.append(("started", f"{clock.local(state.started)} ({ago} ago)"))
     if state.frozen:
         rows.append(("frozen", clean(state.frozen)))
     if state.waits:

@@ -24,8 +24,10 @@ def uninstall(arguments: argparse.Namespace) -> int:
     if arguments.keep:
         if arguments.yes:
             raise UsageError("--keep needs no --yes")
-        told = "nspawn stays" if service.keep(layout, module) else "nspawn was not marked for removal"
-        base.say(told)
+        if not service.keep(layout, module):
+            base.say("nspawn was not marked for removal")
+            return 0
+        base.say("nspawn stays. What was stopped for the removal starts again at the next reboot.")
         return 0
     if arguments.purge:
         names = [each.name for each in base.containers().list()]

@@ -286,7 +286,7 @@ class Instance:
             self._stopped()
             return
         if self.state not in ("starting", "running", "stopping"):
-            raise Conflict(f"{self.name} is not running", hint=f"Start it: nspawn start {self.name}.")
+            raise Conflict(f"{self.name} is not running")
         if self.timer:
             self.timer.cancel()
         if seconds is None:

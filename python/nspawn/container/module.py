@@ -99,7 +99,7 @@ class Module:
     def _text(self) -> str:
         spawner = self._spawner
         active = [each for each in spawner.instances.values() if each.state in ("running", "stopping")]
-        trouble = self._trouble or "; ".join(spawner.refused)
+        trouble = self._trouble or "; ".join(map(description.refusal, spawner.refused))
         if spawner.probation.guard.safe_mode:
             trouble = "safe mode: no container is started, see the page"
         elif spawner.probation.guard.blocked:

@@ -202,7 +202,7 @@ class Peer:
             return
         instance = self._spawner.find(name)
         if instance.state == "stopped":
-            raise Conflict(f"{instance.name} is not running", hint=f"Start it: nspawn start {instance.name}.")
+            raise Conflict(f"{instance.name} is not running")
         instance.on_end.append(lambda: self.reply(Record((("ok", 1), *instance.report().fields))))
         instance.stop(record.number("time") if record.get("time") is not None else None)
 

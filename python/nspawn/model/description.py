@@ -38,6 +38,12 @@ def text(
     return ", ".join(parts)
 
 
+def refusal(text: str) -> str:
+    """`port 8080 is taken`, of the keeper's `127.0.0.1:8080 is not to be had: Address already in use`."""
+    number = text.partition(" ")[0].rpartition(":")[2]
+    return f"port {number} is taken" if number.isdigit() and "in use" in text else text
+
+
 def rewrite(properties: bytes, line: str) -> bytes:
     """The file module.prop with this description and nothing else changed; as it was without one."""
     clean = " ".join(line.replace('"', "'").split())[:_LONGEST]

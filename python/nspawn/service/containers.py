@@ -273,15 +273,16 @@ class Containers:
 
     def _running(self, name: str, operation: str, fields: Fields) -> Record:
         """Ask for something that only a running container can do."""
+        hint = "" if operation in ("stop", "kill") else f"Start it: nspawn start {name}"
         with self._store.open(name):
             pass
         try:
             return self._client.call(operation, fields)
         except NotRunning:
             if not self._saved(name).active:
-                raise Conflict(f"{name} is not running", hint=f"Start it: nspawn start {name}") from None
+                raise Conflict(f"{name} is not running", hint=hint) from None
         except NotFound:
-            raise Conflict(f"{name} is not running", hint=f"Start it: nspawn start {name}") from None
+            raise Conflict(f"{name} is not running", hint=hint) from None
         daemon.ensure(self.layout, self._client)  # it takes over what still runs
         return self._client.call(operation, fields)
 

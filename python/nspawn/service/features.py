@@ -186,7 +186,7 @@ def of_programs() -> list[Feature]:
         found.append(Feature(name="zstd", have=True, how=zstd))
     else:
         why, cost = "there is no zstd program", "Archives compressed by zstd cannot be unpacked."
-        found.append(Feature(name="zstd", have=False, why=why, cost=cost, hint="Install zstd, or use xz."))
+        found.append(Feature(name="zstd", have=False, why=why, cost=cost, hint="Use gzip or xz instead."))
     return found
 
 

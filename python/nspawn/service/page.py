@@ -36,22 +36,23 @@ def addresses_or_none(layout: Layout) -> list[str]:
     return [] if isinstance(found.problem, UsageError) else addresses(found.port)
 
 
-def find_own(answer: Record) -> int:
+def find_own(layout: Layout, answer: Record) -> int:
     """The port on which the page really is ours, before a code is handed to it.
 
-    answer: of the spawner's ping.  Another program may hold the usual port (facts: web, Threats), so the
-    sockets of the keeper are looked up among those that listen (proc_pid_net(5)).
+    answer: of the spawner's ping.  Another program may hold the usual port (facts: web, Threats), so our
+    sockets are looked up among those that listen (proc_pid_net(5)): the spawner's, too, for it goes on
+    without the keeper.
     """
-    ours = _sockets(answer.integer("keeper"))
+    ours = _sockets(answer.integer("keeper")) | _sockets(answer.integer("pid"))
     for port_, inode in _listening("/proc/net/tcp"):
         if inode in ours:
             return port_
-    refused = "; ".join(value.decode("utf-8", "replace") for value in answer.all("refused"))
-    raise NspawnError(
-        "the page is not served",
-        refused or "the spawner was started without it",
-        "Free the port or set page.port in config.toml, then: nspawn shutdown && nspawn serve",
-    )
+    again = "reboot" if os.environ.get("ANDROID_ROOT") else "nspawn shutdown && nspawn serve"
+    found = trouble(answer)
+    if found:
+        hint = f"Free the port or set page.port in {layout.config}, then: {again}"
+        raise NspawnError("the page is not served", found, hint)
+    raise NspawnError("the page is not served", "the spawner was started without it", f"To have it: {again}")
 
 
 def trouble(answer: Record) -> str:

@@ -85,7 +85,7 @@ function Rules({ power }) {
   return html`<section class="card padded" aria-labelledby="rules">
     <h2 id="rules">Freezing</h2>
     ${power?.text("problem", "") && html`<p class="problem">${power.text("problem", "")}</p>`}
-    <p class="soft small">Containers that may be frozen are, and go on by themselves:</p>
+    <p class="soft small">Containers that may be frozen are frozen by these rules, and go on by themselves:</p>
     <${Pairs} pairs=${
       /** @type {[string, string][]} */ ([
         ["Heat", heat || "no rule"],
