@@ -21,7 +21,10 @@ our_unlink
 # At boot nothing runs yet, and no program is started to find out.
 if our_running; then
     our_folder "$MODDIR"
-    timeout 30 "$our_bin/nspawn" shutdown </dev/null
+    limit=
+    command -v timeout >/dev/null 2>&1 && limit="timeout 30"
+    # shellcheck disable=SC2086  # two words, or none
+    $limit "$our_bin/nspawn" shutdown </dev/null
 fi
 
 if [ -f "$our_state/purge-confirmed" ]; then

@@ -235,12 +235,19 @@ def shared_libraries(
     return found
 
 
+def check_name(name: str) -> None:
+    """Raise BuildError for a path that a phone's installer could not take, or that leaves its folder."""
+    if not re.fullmatch(r"[A-Za-z0-9._+/-]+", name):
+        raise BuildError(f"the managers' installers do not quote names: {name!r}")
+    if {"", ".", ".."}.intersection(name.split("/")):
+        raise BuildError(f"not a path below the module's folder: {name!r}")
+
+
 def write_tree(files: Mapping[str, tuple[bytes, int]], folder: Path) -> None:
     """Write files below a new folder. Raises BuildError for what a phone's installer could not take."""
     shutil.rmtree(folder, ignore_errors=True)
     for name, (data, mode) in files.items():
-        if not re.fullmatch(r"[A-Za-z0-9._+/-]+", name):
-            raise BuildError(f"the managers' installers do not quote names: {name!r}")
+        check_name(name)
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tools import places
-from tools.bundle import TARGETS, Target, build_bundle, built_part, own_target, pack
+from tools.bundle import TARGETS, Target, build_bundle, built_part, check_name, own_target, pack
 from tools.process import BuildError, say
 from tools.stamps import digest, digest_of, only_one, write_whole
 
@@ -112,8 +112,7 @@ def module_files(home: Path) -> Iterator[tuple[str, Path, int]]:
 
 def check_file(name: str, path: Path) -> None:
     """Raise BuildError for a name or a content that breaks on a phone."""
-    if not re.fullmatch(r"[A-Za-z0-9._+/-]+", name):
-        raise BuildError(f"the managers' installers do not quote names: {name!r}")
+    check_name(name)
     if path.is_symlink():
         raise BuildError(f"{name} is a symbolic link: busybox unzip breaks off at those")
     if not name.endswith(BINARY) and b"\r" in path.read_bytes():

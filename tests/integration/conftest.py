@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+
+from tests.support.daemon import Daemon
+from tests.support.fakephone import FakePhone, daemon_on
+from tests.support.program import Program
 
 
 @pytest.fixture(scope="module", autouse=True)
 def leak_check(clean_module: None) -> None:
     """Applies clean_module to each module of this folder."""
+
+
+@pytest.fixture
+def phone(tmp_path: Path) -> FakePhone:
+    return FakePhone(tmp_path / "phone")
+
+
+@pytest.fixture
+def on_phone(phone: FakePhone, nspawn: Program) -> Iterator[Daemon]:
+    """A daemon on the fake phone."""
+    with daemon_on(phone, nspawn) as found:
+        yield found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,21 +17,9 @@ from tests.support import processes
 from tests.support.daemon import Daemon, steady
 from tests.support.fakephone import FakePhone, daemon_on
 from tests.support.processes import wait_until
-from tests.support.program import Program
+from tests.support.program import REPOSITORY, Program
 
 SLEEP = "sleep 100000"
-
-
-@pytest.fixture
-def phone(tmp_path: Path) -> FakePhone:
-    return FakePhone(tmp_path / "phone")
-
-
-@pytest.fixture
-def on_phone(phone: FakePhone, nspawn: Program) -> Iterator[Daemon]:
-    """A daemon on the fake phone."""
-    with daemon_on(phone, nspawn) as found:
-        yield found
 
 
 def waits(daemon: Daemon, name: str, text: str) -> bool:
@@ -143,6 +133,53 @@ def test_what_waits_survives_the_death_of_the_spawner_and_its_waiter(
     os.kill(waiter(on_phone), signal.SIGKILL)
     time.sleep(0.3)
     phone.unlock()  # seen by the folder that appears
+    assert on_phone.becomes("one", "running")
+
+
+def test_a_waiter_that_is_killed_is_replaced(on_phone: Daemon, phone: FakePhone, busybox: Path) -> None:
+    on_phone.create(
+        "one", busybox, command=SLEEP, autostart__enabled="true", autostart__when="boot-completed"
+    )
+    on_phone.serve("--boot")
+    assert wait_until(lambda: bool(waiter(on_phone)), 10)
+    old = waiter(on_phone)
+    os.kill(old, signal.SIGKILL)
+    assert wait_until(lambda: waiter(on_phone) not in (0, old), 10)
+    phone.set("sys.boot_completed", "1")
+    assert on_phone.becomes("one", "running")
+
+
+def held(pid: int) -> set[str]:
+    """What a process has open besides its standard streams."""
+    found = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(os.readlink(each) if int(each.name) > 2 else "")
+    return found - {""}
+
+
+def test_the_spawners_children_hold_nothing_of_it(on_phone: Daemon, phone: FakePhone, busybox: Path) -> None:
+    """A lock or a control socket in one of them would outlive the spawner."""
+    on_phone.create("one", busybox, command=SLEEP, autostart__enabled="true", autostart__when="storage")
+    on_phone.serve("--boot")
+    assert waits(on_phone, "one", "waits for the storage to be unlocked")
+    assert wait_until(lambda: bool(waiter(on_phone)), 5)
+    assert wait_until(lambda: held(waiter(on_phone)) == set(), 5)
+    lock = f"{on_phone.root}/run/lock"
+    assert lock in held(on_phone.spawner)
+    step = os.open(on_phone.root / "run", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(step, fcntl.LOCK_EX)  # the boot program waits for us
+        phone.unlock()
+
+        def errand() -> int:
+            found = processes.with_argument(f"{REPOSITORY}/python/entry/boot.py")
+            return next((pid for pid in found if processes.parent(pid) == on_phone.spawner), 0)
+
+        assert wait_until(lambda: (pid := errand()) and f"{on_phone.root}/run" in held(pid), 10)
+        assert held(errand()) & held(on_phone.spawner) == set()
+    finally:
+        os.close(step)
     assert on_phone.becomes("one", "running")
 
 

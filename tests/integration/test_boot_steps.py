@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
@@ -62,6 +63,25 @@ def test_stop_ends_the_waiting_for_good(daemon: Daemon, busybox: Path) -> None:
     assert daemon.becomes("two", "running")
     daemon.kill_spawner()
     assert steady(lambda: daemon.state("one")["state"], 2.0)
+    assert daemon.state("one")["state"] == "stopped"
+
+
+def test_stop_stops_what_was_started_by_hand_before_the_boot_program_has_looked(
+    daemon: Daemon, busybox: Path
+) -> None:
+    daemon.create("one", busybox, command=SLEEP, autostart__enabled="true", autostart__delay="60")
+    daemon.serve("--boot")
+    assert wait_until(lambda: daemon.state("one")["waits"] != "", 5, 0.05)
+    step = os.open(daemon.root / "run", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(step, fcntl.LOCK_EX)  # no step of the boot while we hold it
+        pid = daemon.start("one")
+        assert daemon.state("one")["waits"] != ""
+        daemon.nspawn.ok("stop", "one", "--time", "0")
+        assert processes.gone(pid)
+    finally:
+        os.close(step)
+    assert wait_until(lambda: daemon.state("one")["waits"] == "", 5, 0.05)
     assert daemon.state("one")["state"] == "stopped"
 
 

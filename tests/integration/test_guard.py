@@ -72,7 +72,7 @@ def test_after_a_crash_in_a_start_no_container_starts_and_everything_else_works(
     assert told.status == 1
     assert "The machine went down while web was starting." in told.out
     assert "nspawn guard try-again" in told.out
-    for refused in (phone("start", "web"), phone(busybox, "true"), phone("boot")):
+    for refused in (phone("start", "web"), phone(busybox, "true"), phone("boot", "--wait")):
         assert refused.status == 1, str(refused)
         assert "web was starting" in refused.err
         assert "nspawn guard try-again" in refused.err

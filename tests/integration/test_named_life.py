@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -90,6 +92,47 @@ def test_what_exec_started_ends_with_the_container(daemon: Daemon, busybox: Path
     assert processes.with_argument(token)
     daemon.nspawn.ok("stop", "one", "--time", "1")
     assert processes.wait_until(lambda: not processes.with_argument(token), 3)
+
+
+@pytest.mark.parametrize("abandoned", [True, False])
+def test_a_stop_needs_nobody_to_reap_what_exec_started(
+    daemon: Daemon, busybox: Path, *, abandoned: bool
+) -> None:
+    """As where process 1 takes orphans and leaves them: a container ends when nothing of it is a zombie."""
+    daemon.create("one", busybox, command=FOREVER)
+    daemon.start("one")
+    words = [[str(daemon.nspawn.path), "exec", "one", "sh", "-c", f"sleep 1000; : {i}"] for i in range(12)]
+    script = f"""if True:
+        import ctypes, subprocess
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+        clients = [subprocess.Popen(words, stdin=subprocess.DEVNULL) for words in {words!r}]
+        input()
+        if {abandoned}:
+            for client in clients:
+                client.kill()
+        print("now", flush=True)
+        input()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=daemon.nspawn.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        try:
+            assert parent.stdin is not None
+            assert parent.stdout is not None
+            inside = "ls -d /proc/[0-9]* | wc -l"
+            assert processes.wait_until(
+                lambda: int(daemon.nspawn.ok("exec", "one", "sh", "-c", inside).out) > 24, 20
+            )
+            parent.stdin.write("\n")
+            parent.stdin.flush()
+            assert parent.stdout.readline() == "now\n"
+            daemon.nspawn.ok("stop", "one", "--time", "0")
+        finally:
+            parent.kill()
 
 
 def test_stop_asks_first_and_kills_after_the_time(daemon: Daemon, busybox: Path) -> None:

@@ -17,24 +17,12 @@ import pytest
 
 from tests.support import processes
 from tests.support.daemon import Daemon, free_port, steady
-from tests.support.fakephone import FakePhone, daemon_on, tell_of_power
+from tests.support.fakephone import FakePhone, tell_of_power
 from tests.support.processes import wait_until
 from tests.support.program import POOR_KERNEL, Program
 
 SLEEP = "sleep 100000"
 COUNTING = "/bin/sh -c 'i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done'"
-
-
-@pytest.fixture
-def phone(tmp_path: Path) -> FakePhone:
-    return FakePhone(tmp_path / "phone")
-
-
-@pytest.fixture
-def on_phone(phone: FakePhone, nspawn: Program) -> Iterator[Daemon]:
-    """A daemon on the fake phone."""
-    with daemon_on(phone, nspawn) as found:
-        yield found
 
 
 # Storage

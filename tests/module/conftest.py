@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import scripted
 from tests.support.phone import release
 from tests.support.phone.phone import MANAGERS, Phone
 from tests.support.phone.server import Server
@@ -39,6 +40,12 @@ def manager(request: pytest.FixtureRequest) -> str:
 def archive() -> Path:
     """The real zip for this machine."""
     return release.build("amd64")
+
+
+@pytest.fixture(scope="session")
+def small_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our own files with stand-ins for the bundle: for what the scripts do."""
+    return scripted.release(tmp_path_factory.mktemp("zip") / "nspawn.zip")
 
 
 @pytest.fixture

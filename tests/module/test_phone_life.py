@@ -53,6 +53,8 @@ def test_poor_kernels(new_phone: NewPhone, archive: Path, kernel: Kernel) -> Non
     assert server.nspawn("exec box cat /started").out == "up\n"
     warnings = " ".join(server.state("box")["warnings"])
     assert ("pid" in warnings, "ipc" in warnings) == (kernel is STOCK_KERNEL,) * 2, warnings
+    shown = {each["name"]: each["have"] for each in server.json("doctor --json")["namespaces"]}
+    assert (shown["pid"], shown["ipc"]) == (kernel is not STOCK_KERNEL,) * 2, shown
     server.nspawn("stop box --time 1")
     assert server.state("box")["state"] == "stopped"
 
@@ -122,6 +124,15 @@ def test_three_power_cuts_end_in_safe_mode(server: Server) -> None:
     server.nspawn("guard try-again")
     server.becomes("box", "running")
     assert not guard(server)["blocked"]
+
+
+def test_quick_reboots_are_no_crashes(server: Server) -> None:
+    server.create("box", "--autostart")
+    for _boot in range(4):
+        server.restart()
+        server.becomes("box", "running")
+    status = guard(server)
+    assert (status["blocked"], status["failed_boots"], status["trip"]) == (False, 0, None)
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.4])

@@ -9,23 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.support import processes
-from tests.support.scripted import MODULE, SHELLS, STATE, Rooted, release, rooted
+from tests.support.scripted import MODULE, SHELLS, STATE, Rooted, installed
 
 pytestmark = pytest.mark.usefixtures("clean_module")
 
 ACTION = "/data/adb/modules/nspawn/action.sh"
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return release(tmp_path_factory.mktemp("zip") / "nspawn.zip")
-
-
 @pytest.fixture
-def phone(tmp_path: Path, archive: Path) -> Iterator[Rooted]:
-    with rooted(tmp_path / "root") as found:
-        assert found.install(archive, "ksu").status == 0
-        found.reboot("ksu")
+def phone(tmp_path: Path, small_zip: Path) -> Iterator[Rooted]:
+    with installed(tmp_path / "root", small_zip, "ksu") as found:
         yield found
 
 

@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scripted import BIN, MODULE, SHELLS, UPDATE, Rooted, release, rooted
+from tests.support.scripted import BIN, MODULE, SHELLS, UPDATE, Rooted, installed, rooted
 
 pytestmark = pytest.mark.usefixtures("clean_module")
 
 COMMANDS = ("nspawn", "nspawn-mini", "getroot")
 HIDE_PYTHON = f"rm /{MODULE}/python/bin/python3.13 && mount --bind /dev/null /usr/bin/python3"
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return release(tmp_path_factory.mktemp("zip") / "nspawn.zip")
 
 
 @pytest.fixture(scope="module", params=["magisk", "ksu"])
@@ -28,10 +23,8 @@ def manager(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def phone(tmp_path: Path, archive: Path, manager: str) -> Iterator[Rooted]:
-    with rooted(tmp_path / "root") as found:
-        assert found.install(archive, manager).status == 0
-        found.reboot(manager)
+def phone(tmp_path: Path, small_zip: Path, manager: str) -> Iterator[Rooted]:
+    with installed(tmp_path / "root", small_zip, manager) as found:
         yield found
 
 
@@ -78,9 +71,9 @@ def test_only_root_reaches_the_module(phone: Rooted, manager: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_recovery_without_magisk_says_what_to_do(tmp_path: Path, archive: Path, shell: str) -> None:
+def test_a_recovery_without_magisk_says_what_to_do(tmp_path: Path, small_zip: Path, shell: str) -> None:
     with rooted(tmp_path / "root") as phone:
-        phone.path("data/nspawn.zip").write_bytes(archive.read_bytes())
+        phone.path("data/nspawn.zip").write_bytes(small_zip.read_bytes())
         assert phone("cd /data && unzip -qo nspawn.zip 'META-INF/*'").status == 0
         program = "/data/META-INF/com/google/android/update-binary"
         done = phone(f"{shell} {program} 3 1 /data/nspawn.zip")
@@ -91,27 +84,27 @@ def test_a_recovery_without_magisk_says_what_to_do(tmp_path: Path, archive: Path
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize(("code", "installed"), [("19400", False), ("20400", True), ("27000", True)])
+@pytest.mark.parametrize(("code", "goes_on"), [("19400", False), ("20400", True), ("27000", True)])
 def test_a_recovery_with_magisk_hands_over(
-    tmp_path: Path, archive: Path, shell: str, code: str, installed: bool
+    tmp_path: Path, small_zip: Path, shell: str, code: str, goes_on: bool
 ) -> None:
     with rooted(tmp_path / "root") as phone:
-        phone.path("data/nspawn.zip").write_bytes(archive.read_bytes())
+        phone.path("data/nspawn.zip").write_bytes(small_zip.read_bytes())
         assert phone("cd /data && unzip -qo nspawn.zip 'META-INF/*' && mkdir /data/adb/magisk").status == 0
         # FAKE: Magisk's functions.
         phone.path("data/adb/magisk/util_functions.sh").write_text(
             f'MAGISK_VER_CODE={code}\ninstall_module() {{ echo "installs $ZIPFILE"; }}\n'
         )
         done = phone(f"{shell} /data/META-INF/com/google/android/update-binary 3 1 /data/nspawn.zip")
-        assert done.status == (0 if installed else 1)
+        assert done.status == (0 if goes_on else 1)
         told = ["installs /data/nspawn.zip"]
         assert done.lines == (
-            told if installed else ["ui_print ! nspawn needs Magisk 20.4 or newer.", "ui_print"]
+            told if goes_on else ["ui_print ! nspawn needs Magisk 20.4 or newer.", "ui_print"]
         )
 
 
-def test_the_updater_script_says_magisk(archive: Path, tmp_path: Path) -> None:
+def test_the_updater_script_says_magisk(small_zip: Path, tmp_path: Path) -> None:
     with rooted(tmp_path / "root") as phone:
-        phone.path("data/nspawn.zip").write_bytes(archive.read_bytes())
+        phone.path("data/nspawn.zip").write_bytes(small_zip.read_bytes())
         shown = phone("unzip -p /data/nspawn.zip META-INF/com/google/android/updater-script")
         assert shown.out == "#MAGISK\n"

@@ -19,11 +19,6 @@ pytestmark = pytest.mark.usefixtures("clean_module")
 COMMANDS = ("nspawn", "nspawn-mini", "getroot")
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return release(tmp_path_factory.mktemp("zip") / "nspawn.zip")
-
-
 @pytest.fixture
 def phone(tmp_path: Path) -> Iterator[Rooted]:
     with rooted(tmp_path / "root") as found:
@@ -63,9 +58,9 @@ def assert_nothing_left(phone: Rooted, manager: str) -> None:
     ],
 )
 def test_what_the_installer_says_is_refused(
-    phone: Rooted, archive: Path, manager: str, variables: dict[str, str], sentence: str
+    phone: Rooted, small_zip: Path, manager: str, variables: dict[str, str], sentence: str
 ) -> None:
-    done = phone.install(archive, manager, **variables)
+    done = phone.install(small_zip, manager, **variables)
     assert done.status == 1, str(done)
     assert f"! {sentence}" in done.lines
     assert_nothing_left(phone, manager)
@@ -81,9 +76,9 @@ def test_the_other_architecture_is_named(phone: Rooted, tmp_path: Path) -> None:
     assert_nothing_left(phone, "magisk")
 
 
-def test_an_unknown_manager_is_refused(phone: Rooted, archive: Path) -> None:
-    phone.path("data/nspawn.zip").write_bytes(archive.read_bytes())
-    done = phone.install(archive, "magisk", FAKE="other")
+def test_an_unknown_manager_is_refused(phone: Rooted, small_zip: Path) -> None:
+    phone.path("data/nspawn.zip").write_bytes(small_zip.read_bytes())
+    done = phone.install(small_zip, "magisk", FAKE="other")
     assert done.status == 1
     assert "! nspawn does not know this root manager." in done.lines
 
@@ -101,29 +96,29 @@ def test_an_unknown_manager_is_refused(phone: Rooted, archive: Path) -> None:
         ("10.2", False),
     ],
 )
-def test_an_old_kernel_is_refused(phone: Rooted, archive: Path, kernel: str, refused: bool) -> None:
+def test_an_old_kernel_is_refused(phone: Rooted, small_zip: Path, kernel: str, refused: bool) -> None:
     phone.path("data/osrelease").write_text(f"{kernel}\n")
     assert phone("mount --bind /data/osrelease /proc/sys/kernel/osrelease").status == 0
-    done = phone.install(archive, "ksu")
+    done = phone.install(small_zip, "ksu")
     assert (f"! The kernel of this phone is too old: {kernel}." in done.lines) == refused, str(done)
     assert done.status == refused
     if refused:
         assert_nothing_left(phone, "ksu")
 
 
-def test_a_kernel_without_mount_namespaces_is_refused(phone: Rooted, archive: Path) -> None:
+def test_a_kernel_without_mount_namespaces_is_refused(phone: Rooted, small_zip: Path) -> None:
     hide = "mount -t tmpfs tmpfs /proc && mkdir /proc/self && ln -s /bin/busybox /proc/self/exe"
     hide += " && mkdir -p /proc/sys/kernel && echo 6.1.0 >/proc/sys/kernel/osrelease"
     assert phone(hide).status == 0
-    done = phone.install(archive, "magisk")
+    done = phone.install(small_zip, "magisk")
     assert done.status == 1
     assert "! The kernel of this phone has no mount namespaces." in done.lines
     assert_nothing_left(phone, "magisk")
 
 
-def test_little_space_is_refused(tmp_path: Path, archive: Path) -> None:
+def test_little_space_is_refused(tmp_path: Path, small_zip: Path) -> None:
     with rooted(tmp_path / "root", space="200m") as phone:
-        done = phone.install(archive, "apatch")
+        done = phone.install(small_zip, "apatch")
         assert done.status == 1
         assert "! There is not enough free space: 1" in done.out
         assert_nothing_left(phone, "apatch")
@@ -164,8 +159,8 @@ def test_a_zip_that_is_not_as_it_was_made_is_refused(
     assert_nothing_left(phone, manager)
 
 
-def test_a_zip_with_a_flipped_bit_is_refused(phone: Rooted, tmp_path: Path, archive: Path) -> None:
-    data = bytearray(archive.read_bytes())
+def test_a_zip_with_a_flipped_bit_is_refused(phone: Rooted, tmp_path: Path, small_zip: Path) -> None:
+    data = bytearray(small_zip.read_bytes())
     data[len(data) // 2] ^= 0x10
     bad = tmp_path / "bad.zip"
     bad.write_bytes(data)
@@ -175,8 +170,10 @@ def test_a_zip_with_a_flipped_bit_is_refused(phone: Rooted, tmp_path: Path, arch
     assert_nothing_left(phone, "magisk")
 
 
-def test_a_refused_update_leaves_the_old_version_alone(phone: Rooted, tmp_path: Path, archive: Path) -> None:
-    phone.install(archive, "ksu")
+def test_a_refused_update_leaves_the_old_version_alone(
+    phone: Rooted, tmp_path: Path, small_zip: Path
+) -> None:
+    phone.install(small_zip, "ksu")
     phone.reboot("ksu")
     before = tree(phone.path(MODULE))
     links = tree(phone.path(BIN["ksu"]))
@@ -192,8 +189,8 @@ def test_a_refused_update_leaves_the_old_version_alone(phone: Rooted, tmp_path: 
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("manager", MANAGERS)
-def test_a_fresh_installation(phone: Rooted, archive: Path, manager: str, shell: str) -> None:
-    done = phone.install(archive, manager, shell=shell)
+def test_a_fresh_installation(phone: Rooted, small_zip: Path, manager: str, shell: str) -> None:
+    done = phone.install(small_zip, manager, shell=shell)
     assert done.status == 0, str(done)
     assert "http://localhost:8080" in done.out
     name = {"magisk": "Magisk 27.0", "ksu": "KernelSU v3.0.0", "apatch": "APatch 0.10"}[manager]
@@ -227,17 +224,17 @@ def test_a_fresh_installation(phone: Rooted, archive: Path, manager: str, shell:
     ],
 )
 def test_relatives_are_named(
-    phone: Rooted, archive: Path, manager: str, variables: dict[str, str], name: str
+    phone: Rooted, small_zip: Path, manager: str, variables: dict[str, str], name: str
 ) -> None:
-    done = phone.install(archive, manager, **variables)
+    done = phone.install(small_zip, manager, **variables)
     assert done.status == 0
     assert f"- {name}, Android 13" in done.out
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("manager", MANAGERS)
-def test_the_commands_work_after_the_reboot(phone: Rooted, archive: Path, manager: str, shell: str) -> None:
-    phone.install(archive, manager, shell=shell)
+def test_the_commands_work_after_the_reboot(phone: Rooted, small_zip: Path, manager: str, shell: str) -> None:
+    phone.install(small_zip, manager, shell=shell)
     phone.reboot(manager)
     folder = "/system/bin" if manager == "magisk" else f"/{BIN[manager]}"
     for name in COMMANDS:
@@ -247,15 +244,15 @@ def test_the_commands_work_after_the_reboot(phone: Rooted, archive: Path, manage
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
-def test_an_update_keeps_what_the_user_has(phone: Rooted, archive: Path, manager: str) -> None:
-    phone.install(archive, manager)
+def test_an_update_keeps_what_the_user_has(phone: Rooted, small_zip: Path, manager: str) -> None:
+    phone.install(small_zip, manager)
     phone.reboot(manager)
     state = phone.path(STATE)
     (state / "containers/web/rootfs").mkdir(parents=True)
     (state / "containers/web/container.toml").write_text("version = 99\n")
     (state / "token").write_text("secret\n")
     before = tree(state)
-    done = phone.install(archive, manager)
+    done = phone.install(small_zip, manager)
     assert done.status == 0, str(done)
     assert "What runs goes on until the reboot." in done.out
     assert "- The containers and settings in /data/adb/nspawn are kept." in done.lines
@@ -265,10 +262,10 @@ def test_an_update_keeps_what_the_user_has(phone: Rooted, archive: Path, manager
     assert tree(state) == before
 
 
-def test_the_system_has_a_command_of_that_name(phone: Rooted, archive: Path) -> None:
+def test_the_system_has_a_command_of_that_name(phone: Rooted, small_zip: Path) -> None:
     own = phone.path("system/bin/getroot")
     own.write_text("#!/system/bin/sh\necho of the phone\n")
-    done = phone.install(archive, "magisk")
+    done = phone.install(small_zip, "magisk")
     assert done.status == 0, str(done)
     assert "This phone has a getroot of its own, /system/bin/getroot: it is left as it is." in done.lines
     phone.reboot("magisk")
@@ -280,10 +277,10 @@ def test_the_system_has_a_command_of_that_name(phone: Rooted, archive: Path) -> 
     ]
 
 
-def test_our_own_command_of_before_is_not_foreign(phone: Rooted, archive: Path) -> None:
-    phone.install(archive, "magisk")
+def test_our_own_command_of_before_is_not_foreign(phone: Rooted, small_zip: Path) -> None:
+    phone.install(small_zip, "magisk")
     phone.reboot("magisk")
-    done = phone.install(archive, "magisk")
+    done = phone.install(small_zip, "magisk")
     assert "of its own" not in done.out
     assert phone.exists(f"{UPDATE}/system/bin/getroot")
 
@@ -291,7 +288,7 @@ def test_our_own_command_of_before_is_not_foreign(phone: Rooted, archive: Path) 
 @pytest.mark.parametrize("manager", ["ksu", "apatch"])
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_a_foreign_file_in_the_managers_folder_stays(
-    phone: Rooted, archive: Path, manager: str, kind: str
+    phone: Rooted, small_zip: Path, manager: str, kind: str
 ) -> None:
     foreign = phone.path(f"{BIN[manager]}/getroot")
     foreign.parent.mkdir(parents=True)
@@ -300,7 +297,7 @@ def test_a_foreign_file_in_the_managers_folder_stays(
     else:
         foreign.symlink_to("/data/adb/modules/other/bin/getroot")
     before = tree(foreign.parent)["getroot"]
-    done = phone.install(archive, manager)
+    done = phone.install(small_zip, manager)
     assert done.status == 0
     assert f"/{BIN[manager]}/getroot is not nspawn's: it is left alone." in done.out
     assert tree(foreign.parent)["getroot"] == before
@@ -325,8 +322,8 @@ def test_it_is_said_when_the_bundled_python_does_not_start(phone: Rooted, tmp_pa
     assert "FATAL: kernel too old" in done.out
 
 
-def test_it_is_told_what_the_phone_has(phone: Rooted, archive: Path) -> None:
-    done = phone.install(archive, "ksu")
+def test_it_is_told_what_the_phone_has(phone: Rooted, small_zip: Path) -> None:
+    done = phone.install(small_zip, "ksu")
     told = done.lines[done.lines.index("- What this phone has for containers:") + 1 :]
     assert told[0].startswith("  ")
     assert "Traceback" not in done.out

@@ -10,24 +10,17 @@ from pathlib import Path
 import pytest
 
 from tests.support import processes
-from tests.support.scripted import BIN, SHELLS, STATE, Rooted, release, rooted
+from tests.support.scripted import BIN, SHELLS, STATE, Rooted, installed
 
 pytestmark = pytest.mark.usefixtures("clean_module")
 
 UNINSTALL = "/data/adb/modules/nspawn/uninstall.sh"
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return release(tmp_path_factory.mktemp("zip") / "nspawn.zip")
-
-
 @pytest.fixture
-def phone(tmp_path: Path, archive: Path) -> Iterator[Rooted]:
+def phone(tmp_path: Path, small_zip: Path) -> Iterator[Rooted]:
     """With the module installed by KernelSU, a container, and photos elsewhere."""
-    with rooted(tmp_path / "root") as found:
-        assert found.install(archive, "ksu").status == 0
-        found.reboot("ksu")
+    with installed(tmp_path / "root", small_zip, "ksu") as found:
         found.path(f"{STATE}/containers/web/rootfs/photos").mkdir(parents=True)
         found.path(f"{STATE}/containers/web/rootfs/file").write_text("data\n")
         found.path("data/media/0").mkdir(parents=True)

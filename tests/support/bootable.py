@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from nspawn.container.client import Client
 from nspawn.errors import NspawnError
 from nspawn.layout import Layout
 from tests.support import processes
-from tests.support.command import Result
 from tests.support.daemon import dotted
 from tests.support.processes import wait_until
 from tests.support.program import Program, Words
@@ -87,26 +85,6 @@ class Bootable(Program):
     @property
     def enter(self) -> list[str]:
         return ["nsenter", "-t", str(self._init), "-m", "-p", "--"]
-
-    def __call__(
-        self,
-        *arguments: str | Path,
-        prefix: Words = (),
-        environment: Mapping[str, str | None] | None = None,
-        stdin: bytes = b"",
-        timeout: float = 20.0,
-        directory: Path | None = None,
-        descriptors: Sequence[int] = (),
-    ) -> Result:
-        return super().__call__(
-            *arguments,
-            prefix=[*self.enter, *prefix],
-            environment=environment,
-            stdin=stdin,
-            timeout=timeout,
-            directory=directory,
-            descriptors=descriptors,
-        )
 
     def begin(self, *arguments: str | Path, prefix: Words = ()) -> subprocess.Popen[bytes]:
         """Start it and do not wait; the next power cut ends it."""

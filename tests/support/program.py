@@ -42,6 +42,11 @@ class Program:
             MARK: str(root),
         }
 
+    @property
+    def enter(self) -> list[str]:
+        """The command line that leads to the machine on which it runs; none for this one."""
+        return []
+
     def __call__(
         self,
         *arguments: str | Path,
@@ -58,7 +63,7 @@ class Program:
         environment: changes; None takes a variable away.
         """
         return run(
-            [*prefix, self.path, *arguments],
+            [*self.enter, *prefix, self.path, *arguments],
             environment=self.changed(environment),
             stdin=stdin,
             timeout=timeout,

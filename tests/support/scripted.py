@@ -213,3 +213,12 @@ def rooted(folder: Path, *, space: str = "700m") -> Iterator[Rooted]:
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def installed(folder: Path, archive: Path, manager: str) -> Iterator[Rooted]:
+    """The same with the module of a zip, flashed, and after the reboot."""
+    with rooted(folder) as found:
+        assert found.install(archive, manager).status == 0
+        found.reboot(manager)
+        yield found

@@ -181,6 +181,14 @@ def test_a_record_of_another_boot_or_a_damaged_one_is_no_record(tmp_path: Path) 
     assert recorder.boot(tmp_path) == [("a", "started")]
 
 
+def test_a_record_that_cannot_be_written_is_told_and_what_waits_is_woken_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "run/boot.new").mkdir(parents=True)  # as no room on the disk
+    recorder = Recorder(container("a"), container("b", when=("uplink",)))
+    assert recorder.boot(tmp_path) == [("a", "started"), ("b", "waits"), ("", "failed")]
+    assert recorder.woken_by is not None
+    assert recorder.woken_by.all("on") == [b"uplink"]
+
+
 def test_unusable_settings_are_told(tmp_path: Path) -> None:
     broken = replace(container("a"), settings=Settings(), damaged=Damaged("damaged"), usable=False)
     repaired = replace(container("b"), settings=Settings(), damaged=Damaged("damaged"))

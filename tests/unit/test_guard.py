@@ -65,6 +65,48 @@ def test_boots_that_do_not_come_up_well_are_counted_once(boots: str, failed: int
     assert (made.failed, made.safe_mode) == (failed, safe)
 
 
+@pytest.mark.parametrize(
+    ("reason", "orderly"),
+    [
+        ("reboot,userrequested", True),
+        ("shutdown,userrequested", True),
+        ("reboot,adb", True),
+        ("shutdown,battery", True),
+        ("reboot,ota,from_1_to_2", True),
+        ("reboot", False),
+        ("reboot,longkey", False),
+        ("shutdown,thermal", False),
+        ("kernel_panic,null", False),
+        ("watchdog", False),
+        ("cold,powerkey", False),
+        ("", False),
+    ],
+)
+def test_an_end_that_somebody_wanted(reason: str, orderly: bool) -> None:
+    assert model.is_orderly(reason) is orderly
+
+
+def test_a_boot_that_somebody_ended_was_a_good_one() -> None:
+    made = Ledger()
+    for boot in "abcde":
+        if made.is_in_doubt(boot):
+            made.ended_in_order()
+        made.begin_boot(boot)
+    assert (made.failed, made.safe_mode) == (0, False)
+
+
+def test_a_wanted_end_excuses_the_steps_of_that_boot_only() -> None:
+    made = Ledger()
+    made.begin_boot("a")
+    made.notes = [note(model.START, container="older", boot="a")]
+    made.begin_boot("b")
+    made.notes.append(note(model.START, container="last", boot="b"))
+    assert made.is_in_doubt("c")
+    assert not made.is_in_doubt("b"), "of its own notes the same boot has no doubt"
+    made.ended_in_order()
+    assert [each.container for each in made.trips("c")] == ["older"]
+
+
 def test_only_a_decision_ends_the_safe_mode() -> None:
     made = Ledger()
     for boot in "abcd":
@@ -362,7 +404,7 @@ def test_damage_never_blocks_proves_nothing_new_and_is_told(
     assert later.is_proven("ipc")
     assert not later.is_proven("uts")
     assert "no good" in later.problem
-    later.begin_boot()
+    later.begin_boot(lambda: False)
     assert "no good" in open_guard(tmp_path).problem, "until somebody has seen it"
     if kind != "folder":
         later.try_again()

@@ -124,6 +124,8 @@ def test_litter(name: str, is_litter: bool) -> None:
     [
         ("web root/a.js", b"", "quote names"),
         ("webroot/\u00e9.js", b"", "quote names"),
+        ("webroot/../../a.js", b"", "not a path below"),
+        ("/a.js", b"", "not a path below"),
         ("service.sh", b"#!/bin/sh\r\n", "carriage return"),
     ],
 )

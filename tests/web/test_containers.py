@@ -150,6 +150,8 @@ def test_an_empty_upload_is_refused(web: Web) -> None:
         ("start", None, ("start", "web")),
         ("start", {}, ("start", "web")),
         ("restart", None, ("restart", "web")),
+        ("freeze", None, ("freeze", "web")),
+        ("thaw", None, ("thaw", "web")),
         ("stop", None, ("stop", "web", None)),
         ("stop", {"seconds": 2}, ("stop", "web", 2.0)),
         ("stop", {"seconds": None}, ("stop", "web", None)),
@@ -169,6 +171,8 @@ def test_verbs_call_one_use_case(web: Web, verb: str, body: object, call: object
     ("verb", "body"),
     [
         ("start", {"x": 1}),
+        ("freeze", {"x": 1}),
+        ("thaw", {"x": 1}),
         ("stop", {"seconds": -1}),
         ("stop", {"seconds": 1e9}),
         ("stop", {"seconds": True}),
@@ -259,6 +263,9 @@ def test_a_mistake_shows_a_number_and_no_more(
 
 def test_the_machine(web: Web) -> None:
     assert web.ask("GET", "/api/v1/host").get_json() == {"kernel": "6.1"}
+    readings = web.ask("GET", "/api/v1/host/readings").get_json()
+    assert readings["memory"]["total"] > readings["memory"]["available"] > 0
+    assert sorted(readings["power"]) == ["battery", "problem", "rules", "thermal"]
     assert web.ask("GET", "/api/v1/settings").get_json()["streams"] == {"open": 0, "most": 16}
     assert web.client.get("/health", headers={"Host": "localhost:8080"}).get_json() == {
         "status": "ok",

@@ -3,25 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from tests.support.web import Web
-
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs/openapi.yaml"
-
-
-def described() -> set[tuple[str, str]]:
-    """(method, path) of the document; its paths and methods are at known depths, so no parser is needed."""
-    found = set()
-    path = ""
-    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
-        if line == "components:":
-            break
-        if match := re.fullmatch(r"  (/\S*):", line):
-            path = match[1]
-        elif match := re.fullmatch(r"    (get|put|post|patch|delete|head|options):", line):
-            found.add((match[1].upper(), path))
-    return found
+from tests.support.web import Web, described
 
 
 def served(web: Web) -> set[tuple[str, str]]:

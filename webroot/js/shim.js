@@ -8,9 +8,9 @@ export const COMMANDS = {
   status: `${BEGIN}
 if our_running; then echo running=1; else echo running=0; fi
 for mark in disable remove update; do [ -e ${MODULE}/$mark ] && echo $mark=1; done
-sed -n 's/^\\(version\\|description\\)=/\\1=/p' ${MODULE}/module.prop
+grep -e '^version=' -e '^description=' ${MODULE}/module.prop
 echo log=
-tail -q -n 12 $our_state/run/service.log $our_state/run/spawner.log 2>/dev/null
+for log in service spawner; do tail -n 12 $our_state/run/$log.log; done 2>/dev/null
 true`,
   start: `sh ${MODULE}/service.sh`,
   /** Makes a code only when the port is ours, and starts the service when it does not run. */

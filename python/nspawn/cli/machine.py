@@ -28,10 +28,15 @@ def boot(arguments: argparse.Namespace) -> int:
             base.say(f"{outcome.name}: {outcome.waits or outcome.result}")
 
     outcomes = booting.boot(base.layout(), tell, again=arguments.again)
-    if arguments.wait:
+    # Where nothing was decided, or it could not be written down, nothing is to be followed.
+    if arguments.wait and all(each.name for each in outcomes):
         outcomes += booting.wait(base.layout(), tell)
     if arguments.json:
         base.say_json([each.as_dict() for each in outcomes])
+    elif not outcomes:
+        sys.stderr.write(
+            "Nothing is left to start in this boot.  What was stopped since: nspawn boot --again\n"
+        )
     return 1 if any(each.error for each in outcomes) else 0
 
 

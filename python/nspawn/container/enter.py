@@ -1,7 +1,13 @@
-"""Run a command in a running container: join its cgroup and its namespaces, fork, exec.
+"""Run a command in a running container: join its namespaces, fork, join its cgroup, exec.
 
 Done by the command itself, not by the spawner: the caller's terminal and signals are at hand, and the
 spawner stays out of long streams.
+
+Between us and the command stands a process that has joined the namespaces: only its children are in the PID
+namespace.  It takes the command's end, whatever happens to us: a container ends when everything in its PID
+namespace was reaped (pid_namespaces(7)), and the process 1 that orphans of ours go to may never do that, as
+in many a Docker container.  So it is in no cgroup of the container, whose end would be its own, and does not
+end before the command.
 """
 
 from __future__ import annotations
@@ -19,13 +25,18 @@ from nspawn.model.runspec import RunSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
     from nspawn.layout import Layout
+else:
+    import _signal  # the part of `signal` without enum
 
 # The mount namespace last: what comes before is reached by paths of the host.
 _ORDER = ("cgroup", "ipc", "uts", "net", "time", "pid", "mnt")
+#: What the process between us and the command waits for; SIGTERM tells that we are gone.
+_HEARD = (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP)
 
 
 def enter(
@@ -53,15 +64,17 @@ def enter(
     child = os.fork()
     if child == 0:
         ours.close()
-        _child(spec, groups, handles, root, theirs, tty=tty)
+        _stand_in(spec, handles, root, theirs, tty=tty)
     theirs.close()
     unix.close_all([*handles, root])
     with ours:
-        if tty:
-            _data, descriptors = _first(ours)
-            terminal.run(descriptors[0], child)
-            os.close(descriptors[0])
-        _first(ours)
+        if _admit(ours, groups):
+            if tty:
+                _data, descriptors = _first(ours)
+                if descriptors:  # else it was killed
+                    terminal.run(descriptors[0], child)
+                    os.close(descriptors[0])
+            _first(ours)
     _pid, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
@@ -121,17 +134,30 @@ def _first(channel: unix.Socket) -> tuple[bytes, list[int]]:
     return data, descriptors
 
 
-def _child(
-    spec: RunSpec, groups: list[str], handles: list[int], root: int, channel: unix.Socket, *, tty: bool
-) -> NoReturn:
-    """Join everything, fork into the PID namespace, and stand in for the command until it ends."""
+def _admit(channel: unix.Socket, groups: list[str]) -> bool:
+    """Put the command's process into the container's cgroups and let it go on; False when it was killed."""
+    data, _none = _first(channel)
+    pid = Record.decode(data).integer("pid")
+    if not pid:
+        return False
+    for group in groups:
+        _join_group(group, pid)
+    try:
+        unix.send(channel, b"go=1")
+    except OSError:
+        return False
+    return True
+
+
+def _stand_in(spec: RunSpec, handles: list[int], root: int, channel: unix.Socket, *, tty: bool) -> NoReturn:
+    """Join the namespaces, fork into the PID namespace, and stand in for the command until it ends."""
     failure: NspawnError | None = None
     status = 1
     try:
-        program.die_with_parent(channel.fileno())
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, _HEARD)
+        program.die_with_parent(channel.fileno(), _signal.SIGTERM)
         unix.close_others(channel.fileno(), root, *handles)
-        for group in groups:
-            _join_group(group)
         for handle in handles:
             libc.setns(handle, 0)
         os.fchdir(root)
@@ -141,13 +167,9 @@ def _child(
         if pid == 0:
             _run(spec, channel, tty=tty)
         else:
-            channel.close()
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            status = code if code >= 0 else 128 - code
+            status = _wait(pid, channel)
     except NspawnError as error:
         failure = error
-    except KeyboardInterrupt:
-        status = 130
     except BaseException as error:  # noqa: BLE001
         failure = NspawnError("the container could not be entered", str(error) or type(error).__name__)
     finally:
@@ -160,14 +182,35 @@ def _child(
     raise AssertionError
 
 
-def _join_group(folder: str) -> None:
+def _wait(pid: int, channel: unix.Socket) -> int:
+    """Name the process to our parent, and wait for its end; its exit status, 128+n for a signal."""
+    try:
+        unix.send(channel, Record((("pid", pid),)).encode())
+    except OSError:
+        pass  # our parent is gone, and with it the command
+    channel.close()
+    while True:
+        number = _signal.sigwait(_HEARD)
+        if number == _signal.SIGTERM:
+            os.kill(pid, _signal.SIGKILL)
+        elif number == _signal.SIGCHLD:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+        # The terminal's are the command's and our parent's.
+
+
+def _join_group(folder: str, pid: int) -> None:
     for path in (folder, f"{folder}/nspawn-exec"):
         try:
             if path != folder:
                 os.makedirs(path, 0o755, exist_ok=True)
             with open(f"{path}/cgroup.procs", "w", encoding="ascii") as file:
-                file.write("0")
+                file.write(str(pid))
             return
+        except ProcessLookupError:
+            return  # it was killed: the container has ended
         except OSError:
             continue  # its manager has enabled controllers: processes live in leaves only
     raise NspawnError("the container's cgroup cannot be joined", folder, "It may be ending: try again.")
@@ -175,6 +218,10 @@ def _join_group(folder: str) -> None:
 
 def _run(spec: RunSpec, channel: unix.Socket, *, tty: bool) -> None:
     program.die_with_parent(channel.fileno())
+    # It is in the container's PID namespace already: nothing of the host is open or mounted for it.
+    data, _none = unix.receive(channel)
+    if not data:
+        os._exit(1)  # nobody wants it any more
     if tty:
         master, slave = _open_terminal()
         unix.send(channel, b"terminal=1", (master,))

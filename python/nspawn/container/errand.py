@@ -50,6 +50,9 @@ class Errand:
 
     def soon(self) -> None:
         """Run it when the burst of events is over."""
+        if self._timer is not None and self._timer.deadline > time.monotonic() + _QUIET:
+            self._timer.cancel()  # after a crash; what came now may be what it lacked
+            self._timer = None
         if self._timer is None:
             self._timer = self._spawner.loop.after(_QUIET, self.run)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _PACE = 0.25  # seconds between two looks at the routes
 # inotify(7).
 IN_ATTRIB, IN_MOVED_TO, IN_CREATE, IN_DELETE_SELF, IN_MOVE_SELF = 0x4, 0x80, 0x100, 0x400, 0x800
+_LONGEST_PAUSE = 600.0  # seconds
 _LEVELS = 3  # /data/media/0, /data/media, /data
 _APPEARS = IN_CREATE | IN_MOVED_TO
 _PROPERTIES = {"storage": UNLOCKED, "boot-completed": BOOT_COMPLETED}
@@ -85,7 +86,11 @@ class Uplink:
 
     def _look(self) -> None:
         self._timer = None
-        if uplink.is_there(routes.routes(), routes.links()):
+        try:
+            there = uplink.is_there(routes.routes(), routes.links())
+        except OSError:
+            there = True  # perhaps: the boot program looks for itself
+        if there:
             self._fired()
 
     def close(self) -> None:
@@ -105,7 +110,11 @@ class Appearance:
         self._place = place
         self._fired = fired
         self._inotify = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            os.close(self._inotify)
+            raise
         loop.add(self._inotify, self._changed)
         loop.add(self._mounts, self._mounted, select.EPOLLPRI)
         self._look()
@@ -143,12 +152,13 @@ class Appearance:
 class Waiter:
     """The child that waits for properties."""
 
-    __slots__ = ("_fired", "_pid", "_spawner", "_wanted")
+    __slots__ = ("_failures", "_fired", "_pid", "_spawner", "_wanted")
 
     def __init__(self, spawner: Spawner, fired: Fired) -> None:
         self._spawner = spawner
         self._fired = fired
         self._pid = 0
+        self._failures = 0
         self._wanted: tuple[tuple[str, str], ...] = ()
 
     def want(self, wanted: tuple[tuple[str, str], ...]) -> None:
@@ -164,10 +174,20 @@ class Waiter:
                 self._pid = properties.wait(wanted, phone(os.environ, ""))
             except OSError as error:
                 self._spawner.log(f"properties are not waited for: {error}")
+                self._again()
                 return
             self._spawner.children[self._pid] = self._ended
 
     def _ended(self, status: int) -> None:
         self._pid = 0
         if status == 0:
+            self._failures = 0
             self._fired()
+        else:
+            self._again()
+
+    def _again(self) -> None:
+        """Killed for memory, perhaps; what waits is not to wait for ever."""
+        pause = min(2.0**self._failures, _LONGEST_PAUSE)
+        self._failures += 1
+        self._spawner.loop.after(pause, lambda: self.want(self._wanted))

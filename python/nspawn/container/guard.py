@@ -238,11 +238,21 @@ class Guard:
 
     # Boots
 
-    def begin_boot(self) -> bool:
-        """Count this start of the machine, once; whether it still has to come up well."""
+    def begin_boot(self, ended_in_order: Callable[[], bool]) -> bool:
+        """Count this start of the machine, once; whether it still has to come up well.
+
+        ended_in_order: whether the boot before this one did; asked only when that makes a difference.
+        """
         if not self.active:
             return False
-        self._try(lambda ledger: ledger.begin_boot(self._boot))
+        excused = self._ledger.is_in_doubt(self._boot) and ended_in_order()
+
+        def change(ledger: Ledger) -> bool:
+            if excused and ledger.is_in_doubt(self._boot):
+                ledger.ended_in_order()
+            return ledger.begin_boot(self._boot)
+
+        self._try(change)
         return not self._ledger.good
 
     def came_up(self) -> bool:

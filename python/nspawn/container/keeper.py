@@ -38,7 +38,6 @@ def main(
 ) -> int:
     """Keep a spawner running until it ends in order; the exit status.
 
-    boot: the machine has just started, so the autostart containers are to be.
     addresses: (host, port) of the page.  One that cannot be had is reported by the spawner, which runs
     all the same, or is an error when `strict`.  NspawnError when there is a spawner for this layout already.
     boot: the machine is starting; a spawner that runs already is what is wanted then, for a soft reboot of
@@ -104,7 +103,6 @@ class Keeper:
         self.layout = layout
         self.boot = boot
         self.lock = lock
-        self.boot = boot
         self.kept: dict[str, int] = {}
         self.notes: dict[str, bytes] = {}
         self.refused: list[str] = []

@@ -13,6 +13,9 @@ from nspawn.errors import Conflict, NspawnError, Unsupported
 from nspawn.kernel import inroot, libc, process, unix
 from nspawn.model.record import Record, error_record, raise_error
 
+#: The container may have made the place a file system that never answers.
+_SECONDS = 10.0
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -55,9 +58,17 @@ def _in_child(tree: int, namespace: int, root: int, target: str) -> None:
         _child(tree, namespace, root, target, theirs)
     theirs.close()
     with ours:
-        data, _none = unix.receive(ours)
+        ours.settimeout(_SECONDS)
+        try:
+            data, _none = unix.receive(ours)
+        except TimeoutError:
+            os.kill(child, 9)  # it may not end at once, so nobody waits for it here: our parent reaps it
+            raise NspawnError(f"{target} cannot be mounted", "the container's files do not answer") from None
     os.waitpid(child, 0)
-    raise_error(Record.decode(data))
+    answer = Record.decode(data)
+    raise_error(answer)
+    if not answer.flag("ok"):
+        raise NspawnError(f"{target} cannot be mounted", "what should do it was killed")
 
 
 def _child(tree: int, namespace: int, root: int, target: str, channel: unix.Socket) -> NoReturn:

@@ -173,6 +173,8 @@ class Peer:
         )
         for text in self._spawner.refused:
             answer.add("refused", text)
+        for name in self._spawner.host.refused:
+            answer.add("lacks", name)
         self.reply(answer)
 
     def _list(self, _record: Record, _descriptors: list[int]) -> None:
@@ -192,10 +194,13 @@ class Peer:
         instance.on_start.append(started)
 
     def _stop(self, record: Record, _descriptors: list[int]) -> None:
-        if self._spawner.errand.waits.get(record.text("name")):
-            self.reply(Record((("ok", 1), *self._spawner.give_up(record.text("name")).report().fields)))
+        name = record.text("name")
+        known = self._spawner.instances.get(name)
+        # One that was started by hand is in `waits` until the boot program has looked.
+        if name in self._spawner.errand.waits and (known is None or known.state == "stopped"):
+            self.reply(Record((("ok", 1), *self._spawner.give_up(name).report().fields)))
             return
-        instance = self._spawner.find(record.text("name"))
+        instance = self._spawner.find(name)
         if instance.state == "stopped":
             raise Conflict(f"{instance.name} is not running")
         instance.on_end.append(lambda: self.reply(Record((("ok", 1), *instance.report().fields))))

@@ -30,12 +30,13 @@ _MARK = b"SUBSYSTEM=power_supply"
 class PowerWatch:
     """The open socket."""
 
-    __slots__ = ("_again", "_end", "_spawner", "_timer")
+    __slots__ = ("_again", "_end", "_refused", "_spawner", "_timer")
 
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
         self._timer: Timer | None = None
         self._again = False
+        self._refused: set[str] = set()
         self._end = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_DGRAM, NETLINK_KOBJECT_UEVENT)
         try:
             self._end.setblocking(False)
@@ -80,7 +81,29 @@ class PowerWatch:
         reading = battery.read(phone(os.environ, battery.FOLDER))
         for instance in list(self._spawner.instances.values()):
             if instance.state == "running":
-                _apply(self._spawner, instance, reading)
+                self._apply(instance, reading)
+
+    def _apply(self, instance: Instance, reading: power.Reading) -> None:
+        extras = instance.extras
+        if extras.rules is None or (extras.frozen and not extras.cause):
+            return  # frozen by hand: not ours to thaw
+        cause, why = power.decide(extras.rules, reading, extras.cause or extras.spared)
+        if extras.spared:
+            extras.spared = cause
+            return
+        if bool(cause) == bool(extras.frozen):
+            return
+        try:
+            if cause:
+                extras.freeze(why, cause)
+                self._spawner.log(f"{instance.name} is frozen: {why}")
+            else:
+                extras.thaw()
+                self._spawner.log(f"{instance.name} goes on")
+        except NspawnError as error:
+            if instance.name not in self._refused:  # a kernel that cannot says so at every event
+                self._refused.add(instance.name)
+                self._spawner.log(error.render())
 
     def close(self) -> None:
         if self._timer is not None:
@@ -92,24 +115,3 @@ class PowerWatch:
 def is_about_power(message: bytes) -> bool:
     """Whether an event, NUL-separated fields behind its header, is of a power supply."""
     return _MARK in message.split(b"\0")
-
-
-def _apply(spawner: Spawner, instance: Instance, reading: power.Reading) -> None:
-    extras = instance.extras
-    if extras.rules is None or (extras.frozen and not extras.cause):
-        return  # frozen by hand: not ours to thaw
-    cause, why = power.decide(extras.rules, reading, extras.cause or extras.spared)
-    if extras.spared:
-        extras.spared = cause
-        return
-    if bool(cause) == bool(extras.frozen):
-        return
-    try:
-        if cause:
-            extras.freeze(why, cause)
-            spawner.log(f"{instance.name} is frozen: {why}")
-        else:
-            extras.thaw()
-            spawner.log(f"{instance.name} goes on")
-    except NspawnError as error:
-        spawner.log(error.render())

@@ -7,7 +7,9 @@ import time
 
 from nspawn.container.guard import Guard
 from nspawn.errors import NspawnError
+from nspawn.layout import phone
 from nspawn.model import guard as model
+from nspawn.model.phone import BOOT_REASONS, GETPROP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Probation:
         guard = self.guard
         if not guard.active:
             return
-        if boot and guard.begin_boot():
+        if boot and guard.begin_boot(_ended_in_order):
             self._spawner.loop.after(_CAME_UP, self._came_up)
         if guard.inherited():
             # A spawner before us wrote them and died; the machine did not.
@@ -132,6 +134,15 @@ class Probation:
         if self.guard.active:
             self.guard.clear()
             self.guard.came_up()
+
+
+def _ended_in_order() -> bool:
+    """Whether Android says that it was somebody's wish that the last boot ended."""
+    from nspawn.container import properties  # rarely needed
+
+    root = phone(os.environ, "")
+    reasons = (properties.getprop(f"{root}{GETPROP}", name) for name in BOOT_REASONS)
+    return model.is_orderly(next(filter(None, reasons), ""))
 
 
 def _proof(container: str) -> str:

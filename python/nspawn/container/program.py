@@ -31,13 +31,14 @@ def take_terminal() -> None:
     fcntl.ioctl(0, _TIOCSCTTY, 0)
 
 
-def die_with_parent(channel: int) -> None:
-    """Have the kernel kill us when our parent dies; channel: a socket whose other end is the parent's.
+def die_with_parent(channel: int, number: int = _signal.SIGKILL) -> None:
+    """Have the kernel send us this signal when our parent dies; channel: a socket whose other end is the
+    parent's.
 
     To be said again after a change of user, which clears it (prctl(2)).  A parent that died before is seen
     by the channel: getppid(2) tells nothing across PID namespaces.
     """
-    libc.prctl(libc.PR_SET_PDEATHSIG, int(_signal.SIGKILL))
+    libc.prctl(libc.PR_SET_PDEATHSIG, int(number))
     poll = select.poll()
     poll.register(channel, 0)
     if poll.poll(0):

@@ -8,6 +8,7 @@ tells, so each look is a getprop, and looks are kept rare.
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from nspawn.container import child
@@ -25,6 +26,7 @@ _LENGTH = 4096
 _SHORTEST = 0.25  # seconds between two looks, which double up to the longest: a boot sets hundreds
 _LONGEST = 2.0
 _QUIET = 10.0  # seconds without a change, after which the next look is soon again
+_PATIENCE = 5000.0  # milliseconds for an answer of getprop
 #: Where there is no count: a look now and then, rather than a container that never starts.
 _BLIND, _BLINDEST = 5.0, 300.0
 
@@ -42,7 +44,7 @@ def _look_until(wanted: Sequence[tuple[str, str]], root: str) -> None:
     pause, blind = _SHORTEST, _BLIND
     while True:
         count = libc.peek(address) if address else 0  # before the look: a change meanwhile is not lost
-        if any(_getprop(f"{root}{GETPROP}", name) == value for name, value in wanted):
+        if any(getprop(f"{root}{GETPROP}", name) == value for name, value in wanted):
             return
         if not address:
             time.sleep(blind)
@@ -70,8 +72,8 @@ def _map(path: str) -> int:
         os.close(descriptor)
 
 
-def _getprop(program: str, name: str) -> str:
-    """One property, "" when there is nobody to ask."""
+def getprop(program: str, name: str) -> str:
+    """One property; "" when there is nobody to ask, or no answer in time: the spawner asks, too."""
     ours, theirs = os.pipe()
     try:
         pid = os.posix_spawn(
@@ -85,7 +87,15 @@ def _getprop(program: str, name: str) -> str:
         return ""
     finally:
         os.close(theirs)
-    with open(ours, "rb") as file:
-        text = file.read(4096)
+    poll = select.poll()
+    poll.register(ours, select.POLLIN)
+    try:
+        if poll.poll(_PATIENCE):
+            text = os.read(ours, 4096)
+        else:
+            text = b""
+            os.kill(pid, 9)
+    finally:
+        os.close(ours)
     os.waitpid(pid, 0)
     return text.decode("utf-8", "replace").strip()

@@ -27,6 +27,10 @@ NAMESPACE = "namespace"
 START = "start"
 #: The proof that all namespaces that are used can be made at once.
 TOGETHER = "together"
+#: Details of Android's boot reasons that say "somebody wanted it": people, programs, an empty battery.
+_WISHES = frozenset(
+    ("userrequested", "shell", "adb", "ota", "recovery", "bootloader", "fastboot", "safemode", "battery")
+)
 #: Kernels whose proofs are kept: two slots of a phone, each before and after an update.
 _MOST_KERNELS = 4
 #: Proofs of one kernel; the oldest go first.  Containers that were removed leave theirs behind.
@@ -126,6 +130,20 @@ class Ledger:
     @property
     def safe_mode(self) -> bool:
         return self.failed >= SAFE_AFTER
+
+    def is_in_doubt(self, boot: str) -> bool:
+        """Whether the last boot looks like a bad one, so that it matters how it ended."""
+        return self.boot not in ("", boot) and (
+            not self.good or any(note.boot == self.boot for note in self.notes)
+        )
+
+    def ended_in_order(self) -> None:
+        """Somebody wanted the end of the last boot: it was a good one, and no step of it was its end.
+
+        Steps of boots before that one stay: somebody has to decide about them.
+        """
+        self.notes = [note for note in self.notes if note.boot != self.boot]
+        self.came_up(self.boot)
 
     def begin_boot(self, boot: str) -> bool:
         """Count a start of the machine; False when this one was counted already."""
@@ -241,6 +259,15 @@ class NewerVersion(Damaged):
     def __init__(self, version: int, ledger: Ledger) -> None:
         super().__init__("the crash guard's file is from a newer nspawn", f"version {version}")
         self.ledger = ledger
+
+
+def is_orderly(reason: str) -> bool:
+    """Whether this boot reason of Android says that the end before it was somebody's wish.
+
+    Only reasons with a detail: some boot loaders call any reset a "reboot".
+    """
+    kind, _, detail = reason.partition(",")
+    return kind in ("reboot", "shutdown") and detail.partition(",")[0] in _WISHES
 
 
 def refusal(trips: list[Note], *, safe_mode: bool) -> Conflict:

@@ -10,3 +10,5 @@ UNLOCKED = ("sys.user.0.ce_available", "true")
 STORAGE = "/data/media/0"
 #: What is always in it, once it can be read.
 IN_STORAGE = "Android"
+#: Why the phone started: Android's canonical boot reason (source.android.com, Boot reason), the surer first.
+BOOT_REASONS = ("sys.boot.reason", "sys.boot.reason.last")

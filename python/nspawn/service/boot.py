@@ -131,7 +131,8 @@ def boot(
 @contextmanager
 def _alone(layout: Layout) -> Iterator[None]:
     """One step at a time, whoever makes it."""
-    lock = os.open(f"{layout.boot_record}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # The folder itself: a full disk has no room for a file.
+    lock = os.open(layout.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -189,8 +190,7 @@ class _Boot:
         last = self._steps(known)
         for name, text in last.waits:
             self.out(name, "waits", waits=text)
-        self.decided.since = dict(last.since)
-        self.decided.save(self.layout, finished=not last.waits)
+        self._save(last)
         self._ask_to_be_woken(last)
         return self.outcomes
 
@@ -246,6 +246,14 @@ class _Boot:
         self.outcomes.append(outcome)
         self._tell(outcome)
 
+    def _save(self, last: model.Step) -> None:
+        """A full disk is no reason to stop: what ran in this boot is known by its own state."""
+        self.decided.since = dict(last.since)
+        try:
+            self.decided.save(self.layout, finished=not last.waits)
+        except OSError as error:
+            self.out("", "failed", files.system_error("what this boot decided was not written", error))
+
     def _ask_to_be_woken(self, step: model.Step) -> None:
         client = self.containers.client
         fields: list[tuple[str, str | float]] = [("on", each) for each in sorted(step.events)]
@@ -298,6 +306,9 @@ def main() -> int:
         storage.show(Client(layout))
     except NspawnError as error:
         sys.stderr.write(f"{error.render('boot')}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"boot: {error}\n")
         return 1
     return 0
 

@@ -19,7 +19,7 @@ from nspawn.model import features as wanted
 from nspawn.model.guard import FEATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from nspawn.container.guard import Guard
 
@@ -72,13 +72,14 @@ def usable_namespaces(flags: int) -> int:
         return flags
 
 
-def of_namespaces(guard: Guard) -> list[Feature]:
-    """Each kind of namespace."""
+def of_namespaces(guard: Guard, refused: Collection[str] = ()) -> list[Feature]:
+    """Each kind of namespace.  refused: those that the kernel has been seen to show and yet refuse."""
     available = namespaces.available()
     # What is forbidden or was never tried on this kernel is not tried here, without a note.
     untried = namespaces.flags_of([name for name in FEATURES if not guard.is_proven(name)])
     untried |= namespaces.flags_of(guard.never)
     usable = usable_namespaces(available & ~untried) | available & untried
+    usable &= ~namespaces.flags_of(refused)
     found = []
     for name, flag, option in namespaces.NAMESPACES:
         names = f"CONFIG_{option}"

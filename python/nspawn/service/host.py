@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,13 +74,14 @@ class HostReport:
 def report(layout: Layout, client: Client | None = None) -> HostReport:
     """Look at the machine; nothing is changed and nothing raises."""
     guard = Guard(layout, os.environ)
+    spawner = _spawner(Client(layout) if client is None else client)
     return HostReport(
         kernel=platform.release(),
         arch=platform.machine(),
         system=_system(),
         device=device.look(os.environ),
         config=found.kernel_config() is not None,
-        namespaces=tuple(found.of_namespaces(guard)),
+        namespaces=tuple(found.of_namespaces(guard, spawner["lacks"])),
         cgroups=found.cgroups(),
         features=(*found.of_guard(guard), *found.of_kernel(), *found.of_programs()),
         memory=readings.memory(),
@@ -89,32 +89,27 @@ def report(layout: Layout, client: Client | None = None) -> HostReport:
         uptime=readings.uptime(),
         load=readings.load(),
         versions={"nspawn": nspawn.__version__, "python": platform.python_version()},
-        spawner=_spawner(Client(layout) if client is None else client),
+        spawner=spawner,
         power=readings.power(layout),
     )
 
 
 def _system() -> str:
-    found = re.search(r'^PRETTY_NAME="?(.*?)"?$', _text("/etc/os-release"), re.MULTILINE)
-    return found[1] if found else ""
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return ""
 
 
 def _spawner(client: Client) -> dict[str, Any]:
     try:
         answer = client.call("ping")
     except NspawnError as error:
-        return {"running": False, "why": str(error), "refused": []}
+        return {"running": False, "why": str(error), "refused": [], "lacks": []}
     return {
         "running": True,
         "pid": answer.integer("pid"),
         "version": answer.text("version"),
         "refused": [value.decode("utf-8", "replace") for value in answer.all("refused")],
+        "lacks": [value.decode("utf-8", "replace") for value in answer.all("lacks")],
     }
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(1 << 20)
-    except OSError:
-        return ""

@@ -7,7 +7,6 @@ no uninstallation followed.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nspawn.errors import Conflict, Unsupported
@@ -65,14 +64,13 @@ def keep(layout: Layout, module: str) -> bool:
     """Take both back; whether there was anything to take back."""
     found = False
     for path in (layout.purge, f"{module}/{_MARK}"):
-        with suppress(FileNotFoundError):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                raise files.system_error("the uninstallation was not taken back", error) from None
-            found = True
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise files.system_error("the uninstallation was not taken back", error) from None
+        found = True
     return found
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support import processes
 from tests.support.command import check, run
 from tests.support.machine import MARK
 from tests.support.phone import sysfs, tree
@@ -174,7 +175,7 @@ class Handset:
 
     def _run_init(self, shared: Path, undo: ExitStack) -> int:
         number = self._add_card(undo)
-        self._device = check(["losetup", "--find", "--show", self.folder / "userdata.img"]).out.strip()
+        self._device = self._attach(self.folder / "userdata.img")
         undo.callback(self._release_device)
         configuration = {
             "tree": str(self.tree),
@@ -219,6 +220,13 @@ class Handset:
             code = stage.wait()
             self.pid = 0
             return code
+
+    @staticmethod
+    def _attach(image: Path) -> str:
+        """A block device of the image, once the last boot's is gone: two at once would damage it."""
+        held: list[str | Path] = ["losetup", "--associated", image]
+        assert processes.wait_until(lambda: not check(held).out.strip(), 20), check(held).out
+        return check(["losetup", "--find", "--show", image]).out.strip()
 
     def _release_device(self) -> None:
         """Once it is mounted it goes with the mount, even when the bench is killed."""

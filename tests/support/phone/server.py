@@ -36,7 +36,7 @@ class Server:
         return result
 
     def settle(self) -> None:
-        """Wait until the crash guard has taken back its notes: before that, a reboot looks like a crash."""
+        """Wait until the crash guard has taken back its notes: what is new to the kernel is proven then."""
         path = self.file("guard")
         assert processes.wait_until(
             lambda: not path.exists() or b"note=" not in path.read_bytes(), 15, 0.1
@@ -44,7 +44,6 @@ class Server:
 
     def restart(self) -> None:
         """Reboot, and wait for Android and for the page."""
-        self.settle()
         self.phone.reboot()
         self.phone.wait_boot_completed()
         self.wait_page()

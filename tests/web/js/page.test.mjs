@@ -8,7 +8,7 @@ import { parseContainer, parseGuard, parseJob } from "../../../webroot/js/model.
 import { problemOf } from "../../../webroot/js/problem.js";
 import { parseReadings, sensors } from "../../../webroot/js/readings.js";
 import { Shape } from "../../../webroot/js/shape.js";
-import { parseAddress, parseStatus, withoutCodes } from "../../../webroot/js/shim.js";
+import { COMMANDS, parseAddress, parseStatus, withoutCodes } from "../../../webroot/js/shim.js";
 import { EventParser } from "../../../webroot/js/sse.js";
 
 const ESC = "\u001b";
@@ -147,4 +147,11 @@ test("the module's state is read, and no code with it", () => {
   });
   assert.equal(parseStatus("").running, false);
   assert.equal(withoutCodes("a/login#x b/login#y"), "a/login b/login");
+});
+
+test("a manager's shell may have Android's tools only", () => {
+  for (const command of Object.values(COMMANDS)) {
+    assert.doesNotMatch(command, /\\\|/, "`\\|` in a pattern is GNU's: Android's sed and grep take it for a bar");
+    assert.doesNotMatch(command, /\btail -q/, "toybox's tail has no -q");
+  }
 });
