@@ -50,8 +50,8 @@ fi
 # Status 1: the crash guard holds the containers back. It says why, and what can be done.
 told=$("$nspawn" guard) || say "$told"
 
-# `nspawn login` makes a code only when the port is ours.
-link=$("$nspawn" login) || exit 1
+# `nspawn login` makes a code only when the port is ours. By the name that people type: a login counts for that.
+link=$("$nspawn" login --localhost) || exit 1
 page=${link%%/login*}
 # What am prints may hold the address.
 if answer=$(/system/bin/am start -a android.intent.action.VIEW -d "$link" 2>&1); then

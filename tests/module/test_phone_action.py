@@ -26,7 +26,7 @@ def opened(phone: Phone) -> str:
     """The code in the address that Android was last asked to show."""
     calls = [line for line in phone.path("/dev/fake.log").read_text().splitlines() if line.startswith("am ")]
     head, _, code = calls[-1].partition("/login#")
-    assert head == "am start -a android.intent.action.VIEW -d http://127.0.0.1:8080"
+    assert head == "am start -a android.intent.action.VIEW -d http://localhost:8080"
     return code
 
 

@@ -41,12 +41,12 @@ def test_it_starts_the_service_and_opens_the_page(phone: Rooted, shell: str) -> 
     done = phone(f"cd /{MODULE} && exec {shell} ./action.sh", shell=shell)
     assert done.status == 0, str(done)
     assert done.lines[:2] == ["The service was not running. Starting it ...", "The service is running now."]
-    assert done.lines[-1] == "http://127.0.0.1:8080 is opened in the browser."
+    assert done.lines[-1] == "http://localhost:8080 is opened in the browser."
     (keeper,) = phone.keepers()
     words = called(phone)
     assert words[:4] == ["start", "-a", "android.intent.action.VIEW", "-d"]
     page, _, code = words[4].partition("/login#")
-    assert page == "http://127.0.0.1:8080"
+    assert page == "http://localhost:8080"
     assert len(code) > 8
     assert code not in done.out + done.err
     assert code.encode() not in everything_written(phone)
@@ -71,7 +71,7 @@ def test_without_a_browser_the_address_is_shown_without_its_code(phone: Rooted) 
     phone.path("data/am.fails").touch()
     done = phone(ACTION)
     assert done.status == 1
-    assert "Open http://127.0.0.1:8080 and log in" in done.lines[-1]
+    assert "Open http://localhost:8080 and log in" in done.lines[-1]
     assert called(phone)[4].partition("#")[2] not in done.out + done.err
 
 

@@ -45,6 +45,12 @@ def test_a_stock_kernel() -> None:
     ]
 
 
+def test_what_the_user_chose_not_to_use() -> None:
+    lines, status = report("6.12.1", [name for name in ALL if name != "pid"], EVERYTHING, 2, ["pid"])
+    assert status == 0
+    assert "- pid, by your choice: no systemd or other" in lines
+
+
 @pytest.mark.parametrize(
     ("release", "spaces", "words"),
     [

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
+from nspawn.container.guard import Guard
 from nspawn.kernel import cgroup, config, namespaces
+from nspawn.layout import Layout
 from nspawn.model import features
 
 TYPE_CHECKING = False
@@ -21,17 +23,25 @@ _WIDTH = 45
 
 def main() -> int:
     """The exit status: 0 unless containers cannot run here."""
-    lines, status = report(
-        os.uname().release, namespaces.names(namespaces.available()), config.read(), _cgroup_version()
-    )
+    # What the user forbade, where a module was here before; no note of the guard is needed to read that.
+    never = Guard(Layout.from_environment(os.environ), os.environ).never
+    spaces = [name for name in namespaces.names(namespaces.available()) if name not in never]
+    lines, status = report(os.uname().release, spaces, config.read(), _cgroup_version(), sorted(never))
     sys.stdout.write("\n".join(lines) + "\n")
     return status
 
 
 def report(
-    release: str, spaces: Sequence[str], options: Mapping[str, str] | None, cgroups: int
+    release: str,
+    spaces: Sequence[str],
+    options: Mapping[str, str] | None,
+    cgroups: int,
+    never: Sequence[str] = (),
 ) -> tuple[list[str], int]:
-    """(lines, exit status).  spaces: names of namespaces; cgroups: version of the hierarchy, 0 for none."""
+    """(lines, exit status).  spaces: names of namespaces; cgroups: version of the hierarchy, 0 for none.
+
+    never: namespaces that the user chose not to use, which are not among spaces.
+    """
     fatal = []
     if features.version(release) < features.OLDEST:
         fatal.append("the kernel is older than {}.{}".format(*features.OLDEST))
@@ -44,7 +54,7 @@ def report(
         return lines, 1
     lines.append("Containers can run.")
     missing = [
-        (f"CONFIG_{option}", features.NAMESPACES[name][1])
+        (f"{name}, by your choice" if name in never else f"CONFIG_{option}", features.NAMESPACES[name][1])
         for name, _flag, option in namespaces.NAMESPACES
         if name not in spaces
     ]

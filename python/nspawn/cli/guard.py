@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nspawn.cli import base
 from nspawn.errors import UsageError
+from nspawn.model import features
 
 if TYPE_CHECKING:
     import argparse
@@ -64,7 +65,8 @@ def text(found: GuardStatus) -> str:
         from nspawn.service import clock
 
         lines.append(f"{found.trip.text[:1].upper()}{found.trip.text[1:]}.")
-        lines.append(f"That was at {clock.local(found.trip.when)}, on kernel {found.trip.kernel}.")
+        kernel = found.trip.kernel.partition(" ")[0]
+        lines.append(f"That was at {clock.local(found.trip.when)}, on kernel {kernel}.")
     if found.safe_mode:
         lines.append(f"Safe mode: the machine did not come up well {found.failed_boots} times in a row.")
     if found.blocked:
@@ -76,6 +78,8 @@ def text(found: GuardStatus) -> str:
         lines.append(f"Boots in a row that did not come up well: {found.failed_boots}.")
     if found.never:
         lines.append(f"Never used: {', '.join(found.never)} (again: nspawn guard allow {found.never[0]})")
+        lines += [f"  {name}: {features.NAMESPACES[name][0]}" for name in found.never]
+        lines.append("  That counts for what starts from now on.")
     if found.problem:
         lines.append(f"Note: {found.problem}.")
     for name, said in found.pstore:
@@ -86,7 +90,9 @@ def text(found: GuardStatus) -> str:
 
 
 def _to_blame(found: GuardStatus) -> tuple[str, ...]:
-    """What could be left out: the one feature that was tried, else any that is used."""
+    """What could be left out: the feature that was tried, or the one that brings most phones down, or any."""
     if found.trip and found.trip.feature:
         return (found.trip.feature,)
+    if found.trip and found.trip.container:
+        return ("pid",) if "pid" not in found.never else ()
     return tuple(name for name in found.features if name not in found.never)

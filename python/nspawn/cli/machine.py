@@ -66,10 +66,13 @@ def login(arguments: argparse.Namespace) -> int:
     if arguments.code:
         base.say(Access(layout).issue_code())
         return 0
-    port = page.find_own(layout, daemon.ensure_default(layout))
+    answer = daemon.ensure_default(layout)
+    port = page.find_own(layout, answer)
+    # A login counts for the name in the address: people type this one.
+    host = "localhost" if arguments.localhost and page.by_name(answer, port) else "127.0.0.1"
     if sys.stdout.isatty():  # who takes the address by a program shows it in his own words
         sys.stderr.write(f"The page of {layout.root}:\n")
-    base.say(f"http://127.0.0.1:{port}/login#{Access(layout).issue_code()}")
+    base.say(f"http://{host}:{port}/login#{Access(layout).issue_code()}")
     return 0
 
 

@@ -91,6 +91,9 @@ def build(commands: dict[str, Command]) -> Parser:
     guard.add_argument("--json", action="store_true", help="for programs")
     login = add("login", named=False)
     login.add_argument("--code", action="store_true", help="only the code")
+    login.add_argument(
+        "--localhost", action="store_true", help="by this name, where it leads to nobody else's page"
+    )
     token = add("token", named=False)
     token.add_argument("action", nargs="?", choices=["rotate"], help="make a new one; all logins end")
     gone = add("uninstall", named=False)

@@ -448,7 +448,7 @@ class Instance:
     def machine_went_down(self) -> None:
         """It ran when the machine did; `nspawn boot` decides whether it runs again."""
         self.pid = 0
-        self.exit = "the machine went down while it ran"
+        self.exit = "the machine restarted while it ran"
         self._stopped()
 
     def wait_on(self) -> None:

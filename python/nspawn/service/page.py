@@ -55,6 +55,18 @@ def find_own(layout: Layout, answer: Record) -> int:
     raise NspawnError("the page is not served", "the spawner was started without it", f"To have it: {again}")
 
 
+def by_name(answer: Record, number: int) -> bool:
+    """Whether the page is ours at every address that `localhost` may mean to a browser.
+
+    answer: of the spawner's ping.  Somebody else may listen at ::1, which browsers try first.
+    """
+    ours = _sockets(answer.integer("keeper")) | _sockets(answer.integer("pid"))
+    return all(
+        any(port_ == number and inode in ours for port_, inode in _listening(path))
+        for path in ("/proc/net/tcp", "/proc/net/tcp6")
+    )
+
+
 def trouble(answer: Record) -> str:
     """Why the page is not served, and by whom its port is taken; "" when it is.
 
