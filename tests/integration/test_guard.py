@@ -77,7 +77,7 @@ def test_after_a_crash_in_a_start_no_container_starts_and_everything_else_works(
         assert "web was starting" in refused.err
         assert "nspawn guard try-again" in refused.err
     assert phone.state("web") == "stopped"
-    assert "the machine went down" in phone.json("info", "web", "--json")["state"]["exit"]
+    assert "the machine restarted" in phone.json("info", "web", "--json")["state"]["exit"]
     for words in (("list",), ("logs", "web"), ("set", "web", "env.A=1"), ("doctor",)):
         phone.ok(*words)
     assert "web was starting" in phone("list").err
