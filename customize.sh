@@ -84,13 +84,20 @@ our_check_machine() {
         "nspawn needs 300 MB. Make room and install it again."
 }
 
+our_is_whole() {
+    [ -s "$MODPATH/manifest.sha256" ] && (cd "$MODPATH" && sha256sum -c manifest.sha256 >/dev/null 2>&1)
+}
+
 our_unpack() {
+    # KernelSU's and APatch's installers unpack all of the zip before this. It must be this zip, not an older one.
+    unzip -p "$ZIPFILE" manifest.sha256 2>/dev/null | cmp -s - "$MODPATH/manifest.sha256" 2>/dev/null &&
+        our_is_whole && return
     # Also the names of what unzip cannot write, or cannot read.
     our_answer=$(unzip -qo "$ZIPFILE" -x "META-INF/*" -d "$MODPATH" 2>&1) ||
         our_refuse "The zip could not be unpacked: ${our_answer##*unzip: }" \
             "Download it again; if that does not help, make room on /data."
     [ -s "$MODPATH/manifest.sha256" ] || our_refuse "This zip is damaged: it has no manifest." "Download it again."
-    (cd "$MODPATH" && sha256sum -c manifest.sha256 >/dev/null 2>&1) || {
+    our_is_whole || {
         our_answer=$(cd "$MODPATH" && sha256sum -c manifest.sha256 2>/dev/null | grep -v ': OK$')
         our_refuse "This zip is damaged: ${our_answer:-a file is missing}" "Download it again."
     }
@@ -111,7 +118,7 @@ our_foreign() {
 }
 
 our_arrange() {
-    rm -rf "$MODPATH/META-INF" # KernelSU's installer unpacks all of the zip before this
+    rm -rf "$MODPATH/META-INF"
     if [ "$our_layout" = bin ]; then
         mv "$MODPATH/system/bin" "$MODPATH/bin"
         rm -rf "$MODPATH/system"

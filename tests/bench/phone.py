@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.bench import repose
-from tests.bench.report import Column, Goal, Part, Table
+from tests.bench.report import Column, Goal, Part, Table, Value
 from tests.bench.samples import Spread, spread
 from tests.support import processes
 from tests.support.phone import release
-from tests.support.phone.phone import Phone
+from tests.support.phone.phone import MANAGERS, Phone
 from tests.support.phone.server import Server
 
 _ROUNDS = 5
@@ -19,22 +19,24 @@ _FLASH, _PAGE, _EXEC = 1.0, 0.6, 0.4  # seconds at most
 #: Seconds after which the crash guard writes that a boot went well.
 _UP = 60.0
 _FIRST = "first"
+_NAMES = {"magisk": "Magisk", "ksu": "KernelSU", "apatch": "APatch"}
 _WHERE = ", on the emulated phone"
 
 
 def measure(folder: Path, pairs: int, seed: int) -> Part:
-    """Flash, five boots, a minute of rest. pairs, seed: not used."""
+    """Flash with each manager, five boots, a minute of rest. pairs, seed: not used."""
     del pairs, seed
-    flashed: list[float] = []
+    flashed: dict[str, list[float]] = {manager: [] for manager in MANAGERS}
     answered: list[float] = []
     executed: list[float] = []
     try:
         archive = release.build("amd64")
+        for manager in MANAGERS[1:]:
+            with Phone(folder / manager, manager) as phone:
+                flashed[manager] += _flashes(phone, archive)
         with Phone(folder / "phone") as phone:
             server = Server(phone)
-            phone.boot()
-            phone.wait_boot_completed()
-            flashed += [_flash(phone, archive) for _round in range(_ROUNDS)]
+            flashed[MANAGERS[0]] += _flashes(phone, archive)
             server.restart()
             server.create(_FIRST)
             for _round in range(_ROUNDS):
@@ -50,6 +52,12 @@ def measure(folder: Path, pairs: int, seed: int) -> Part:
         goals=[*goals, *rest.goals],
         tables=[_table(flashed, answered, executed), *rest.tables],
     )
+
+
+def _flashes(phone: Phone, archive: Path) -> list[float]:
+    phone.boot()
+    phone.wait_boot_completed()
+    return [_flash(phone, archive) for _round in range(_ROUNDS)]
 
 
 def _flash(phone: Phone, archive: Path) -> float:
@@ -129,12 +137,12 @@ def _is_ours(pid: int) -> bool:
 
 
 def _goals(
-    flashed: Sequence[float], answered: Sequence[float], executed: Sequence[float], why: str
+    flashed: Mapping[str, Sequence[float]], answered: Sequence[float], executed: Sequence[float], why: str
 ) -> list[Goal]:
     return [
         Goal(name=name, limit=limit, unit="s", figure=_spread(values), why_not=why or "not measured")
         for name, limit, values in (
-            ("flash" + _WHERE, _FLASH, flashed),
+            *((f"flash with {_NAMES[each]}" + _WHERE, _FLASH, values) for each, values in flashed.items()),
             ("service.sh to the page's answer" + _WHERE, _PAGE, answered),
             ("service.sh to the first container's command" + _WHERE, _EXEC, executed),
         )
@@ -145,12 +153,18 @@ def _spread(values: Sequence[float]) -> Spread | None:
     return spread(values) if values else None
 
 
-def _table(flashed: Sequence[float], answered: Sequence[float], executed: Sequence[float]) -> Table:
+def _table(
+    flashed: Mapping[str, Sequence[float]], answered: Sequence[float], executed: Sequence[float]
+) -> Table:
+    flashes: list[list[Value]] = [
+        [f"flash (a fake of {_NAMES[manager]}, customize.sh)", spread(times)]
+        for manager, times in flashed.items()
+    ]
     return Table(
         title="The module on the emulated phone",
         columns=[Column(title="what"), Column(title="time", unit="ms")],
         rows=[
-            ["flash (fake manager, customize.sh)", spread(flashed)],
+            *flashes,
             ["service.sh to the page's answer (GET /health)", spread(answered)],
             ["service.sh to the first container's command", spread(executed)],
         ],

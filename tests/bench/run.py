@@ -13,7 +13,7 @@ from pathlib import Path
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(_CHECKOUT), str(_CHECKOUT / "python")]
 
-from tests.bench import footprint, machine, page, phone, repose, scale, space, starts  # noqa: E402
+from tests.bench import footprint, machine, page, phone, repose, scale, space, starts, vm  # noqa: E402
 from tests.bench.report import Part, Report, as_json, markdown  # noqa: E402
 
 _MEASURES: dict[str, Callable[[Path, int, int], Part]] = {
@@ -21,6 +21,7 @@ _MEASURES: dict[str, Callable[[Path, int, int], Part]] = {
     "footprint": footprint.measure,
     "rest": repose.measure,
     "phone": phone.measure,
+    "vm": vm.measure,
     "scale": scale.measure,
     "page": page.measure,
 }

@@ -151,6 +151,15 @@ def test_everything_ends_with_the_power(new_phone: NewPhone) -> None:
     assert not [pid for pid in pids if processes.alive(pid)]
 
 
+def test_reboots_in_quick_succession(new_phone: NewPhone) -> None:
+    """The earliest that a person can: init has begun, and the boot is in the middle of something."""
+    phone = new_phone()
+    phone.boot()
+    for _round in range(5):
+        phone.reboot()
+    phone.wait_boot_completed()
+
+
 def test_boot_on_hold(new_phone: NewPhone, module: Path) -> None:
     phone = new_phone("apatch", hold=True, locked=True)
     phone.boot()

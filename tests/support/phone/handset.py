@@ -22,13 +22,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support import processes
 from tests.support.command import check, run
 from tests.support.machine import MARK
 from tests.support.phone import sysfs, tree
 from tests.support.phone.debs import REPOSITORY
 from tests.support.phone.groups import Groups
 from tests.support.phone.properties import Properties
+from tests.support.processes import wait_until
 
 #: What poor_kernel.program takes.
 Kernel = Mapping[str, object]
@@ -81,6 +81,8 @@ class Handset:
         self._name = f"ph{os.getpid() % 10000}x{next(_numbers)}"
         self._network = ""
         self._device = ""
+        self._device_lock = threading.Lock()
+        self._first_event = 0  # of this boot
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -158,6 +160,7 @@ class Handset:
         (shared / "boot_id").write_text(f"{uuid.uuid4()}\n")
         sysfs.make(shared)
         self._shared = shared
+        self._first_event = len(self.events)
         self.properties = Properties(shared / "properties")
         with ExitStack() as undo:
             descriptors = []
@@ -175,7 +178,7 @@ class Handset:
 
     def _run_init(self, shared: Path, undo: ExitStack) -> int:
         number = self._add_card(undo)
-        self._device = self._attach(self.folder / "userdata.img")
+        self._attach_device()
         undo.callback(self._release_device)
         configuration = {
             "tree": str(self.tree),
@@ -213,6 +216,7 @@ class Handset:
                 check(["ip", "link", "set", f"{self._network}w", "netns", str(pid), "name", "wlan0"])
                 stage.stdin.write(b"go\n")
                 stage.stdin.flush()
+                stage.stdout.read()  # its end is the exec of init: before, there is no phone to enter
                 with self._news:
                     self.pid = pid
                     self.boots += 1
@@ -221,18 +225,26 @@ class Handset:
             self.pid = 0
             return code
 
-    @staticmethod
-    def _attach(image: Path) -> str:
-        """A block device of the image, once the last boot's is gone: two at once would damage it."""
-        held: list[str | Path] = ["losetup", "--associated", image]
-        assert processes.wait_until(lambda: not check(held).out.strip(), 20), check(held).out
-        return check(["losetup", "--find", "--show", image]).out.strip()
+    def _attach_device(self) -> None:
+        """When the boot before has let go of the disk: a process that entered the phone may hold its mounts
+        for a moment longer than init lived, and a disk that is mounted twice is lost.
+        """
+        image = self.folder / "userdata.img"
+        assert wait_until(lambda: not check(["losetup", "--associated", image]).out, 10), (
+            f"{image} stays in use"
+        )
+        with self._device_lock:
+            self._device = check(["losetup", "--find", "--show", image]).out.strip()
 
     def _release_device(self) -> None:
-        """Once it is mounted it goes with the mount, even when the bench is killed."""
-        if self._device:
-            check(["losetup", "--detach", self._device])
-            self._device = ""
+        """Once it is mounted it goes with the mount, even when the bench is killed.
+
+        By the listener when init tells that it has begun, and at the end of init: one of the two.
+        """
+        with self._device_lock:
+            device, self._device = self._device, ""
+            if device:
+                check(["losetup", "--detach", device])
 
     def _add_card(self, undo: ExitStack) -> int:
         """A veth whose other end becomes the phone's wlan0; the number in its network 10.77.N.0/24."""
@@ -272,7 +284,7 @@ class Handset:
 
     def wait_event(self, text: str, seconds: float = 20.0) -> float:
         """Wait until this boot's init has told this; when it was, on the monotonic clock."""
-        start = self._boot_start()
+        start = self._first_event
         self.wait(lambda: any(event == text for _, event in self.events[start:]), seconds, text)
         return next(at for at, event in self.events[start:] if event == text)
 
@@ -281,11 +293,6 @@ class Handset:
 
     def wait_boot_completed(self, seconds: float = 30.0) -> None:
         self.wait_event("completed", seconds)
-
-    def _boot_start(self) -> int:
-        """Where this boot's events begin."""
-        found = [index for index, (_, event) in enumerate(self.events) if event == "network"]
-        return found[self.boots - 1] if len(found) >= self.boots else len(self.events)
 
     def order(self, text: str) -> None:
         """Have the fake init do something: complete, unlock, soft-reboot."""

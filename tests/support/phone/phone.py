@@ -31,8 +31,8 @@ class Phone(Handset):
     def reboot(self) -> None:
         """As a person does it, and wait until init runs again."""
         before = self.boots
-        self.sh("reboot", must=False)
-        self.wait(lambda: self.boots > before and bool(self.pid), 30, "the next start of init")
+        result = self.sh("reboot", must=False)  # init's end is the end of this, however it comes
+        self.wait(lambda: self.boots > before and bool(self.pid), 30, f"{result}\nthe next start of init")
 
     def power_off(self) -> None:
         self._stay_off = True

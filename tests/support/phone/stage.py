@@ -1,8 +1,8 @@
 """Becomes PID 1 of an emulated phone: `python -m tests.support.phone.stage CONFIGURATION` (JSON; see Stage).
 
 It makes the namespaces and the child that will be init, prints the child's PID, waits for a line (the bench
-moves the network card in meanwhile), and ends as init ends: by SIGHUP after a reboot(2), by SIGINT after a
-power-off (pid_namespaces(7)).
+moves the network card in meanwhile), closes its output when init runs, and ends as init ends: by SIGHUP after
+a reboot(2), by SIGINT after a power-off (pid_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _NEW_NAMESPACES = 0x00020000 | 0x20000000 | 0x40000000 | 0x04000000 | 0x08000000
 _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _RDONLY, _NOATIME = 2, 4, 8, 32, 1, 1024
 _BIND, _REC, _PRIVATE, _SHARED, _DETACH = 4096, 16384, 1 << 18, 1 << 20, 2
 _PDEATHSIG = 1
+_TELLS = 100  # the descriptor of our output, which the exec of init closes
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 _CHARACTER_DEVICES = (
@@ -90,8 +91,8 @@ def main(configuration: str) -> NoReturn:
         except Exception as error:  # noqa: BLE001 (it must not go on as a second bench)
             os.write(2, f"stage: {error!r}\n".encode())
             os._exit(1)
-    sys.stdout.write(f"{child}\n")
-    sys.stdout.close()
+    os.write(1, f"{child}\n".encode())
+    os.close(1)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         if os.WTERMSIG(status) != signal.SIGKILL:
@@ -134,9 +135,11 @@ def _become(stage: Stage) -> NoReturn:
     os.chdir("/")
     mount("none", "/", flags=_REC | _SHARED)
     with open("/dev/null", "rb") as nothing, open("/dev/fake.init.log", "ab") as log:
+        os.dup2(1, _TELLS, inheritable=False)
         for target_fd, file in enumerate((nothing, log, log)):
             os.dup2(file.fileno(), target_fd)
-    os.closerange(3, 1024)
+    os.closerange(3, _TELLS)
+    os.closerange(_TELLS + 1, 1024)
     if stage.kernel:
         poor_kernel.install(poor_kernel.program(**stage.kernel))  # type: ignore[arg-type]
     os.execve("/system/bin/sh", ["init", "/system/bin/init"], {})

@@ -32,7 +32,9 @@ rm -rf "$MODPATH"
 mkdir -p "$MODPATH"
 chmod 755 "$MODPATH"
 if [ -n "${KSU-}${APATCH-}" ]; then
-    # ksud extracts everything before the script does so again; what busybox cannot unpack is ignored.
+    # ksud extracts everything before the script does; what busybox cannot unpack is ignored.  That ksud is native
+    # makes no difference: of 1,500 files busybox, Info-ZIP and zlib in Python each take 0.3 to 0.4 s of processor
+    # time, nearly all of it in inflate and in the kernel, which makes the files.
     unzip -o "$ZIPFILE" -d "$MODPATH" >/dev/null 2>&1
     cd "$MODPATH" || abort "! cannot enter $MODPATH"
 fi
