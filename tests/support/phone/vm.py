@@ -111,8 +111,11 @@ class Phone:
 
     def wait(self, condition: str, seconds: float = 120, step: float = 0.2) -> None:
         """Until a shell condition holds in the phone."""
-        rounds = max(1, int(seconds / step))
-        script = f"n=0; until {condition}; do n=$((n+1)); [ $n -lt {rounds} ] || exit 1; sleep {step}; done"
+        # By the clock: emulated, a round takes much longer than it sleeps.
+        script = (
+            f"read -r end _ </proc/uptime; end=$((${{end%%.*}} + {seconds:.0f})); until {condition}; do"
+            f" read -r now _ </proc/uptime; [ ${{now%%.*}} -lt $end ] || exit 1; sleep {step}; done"
+        )
         self.check(script, seconds + 30)
 
     def get(
