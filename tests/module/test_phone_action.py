@@ -58,7 +58,7 @@ def test_the_button(new_phone: NewPhone, archive: Path, manager: str) -> None:
     done = phone.sh(press, APP[manager])
     assert done.lines[0] == "The service is running."
     assert "box" in done.out
-    assert done.lines[-1] == "http://127.0.0.1:8080 is opened in the browser."
+    assert done.lines[-1] == "http://localhost:8080 is opened in the browser."
     code = opened(phone)
     assert code not in done.out + done.err
     assert log_in(phone, code) == 200
