@@ -48,7 +48,8 @@ def measure(folder: Path, pairs: int, seed: int) -> Part:
     tree = rootfs.make(folder / "tiny", "tiny")
     woken: dict[str, int] = {}
     try:
-        with program.serving(folder / "state") as server:
+        # Not at rest, which is measured by itself (repose): the cell is to be there.
+        with program.serving(folder / "state", NSPAWN_REST="3600") as server:
             server.start("first", tree, *_SLEEP)  # what the first start loads is there afterwards
             server.stop("first")
             states = [_look(server, tree)]

@@ -167,6 +167,7 @@ def test_the_safe_mode_is_left_by_trying_again(phone: Phone) -> None:
     phone.guard = SAFE
     phone.visit.log_in()
     page.get_by_role("link", name="Safe mode").click()
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
     expect(page.get_by_text("3 times in a row")).to_be_visible()
     check(phone.visit, "guard-safe")
     page.get_by_role("button", name="Try again").click()

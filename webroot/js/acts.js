@@ -1,6 +1,6 @@
 /** What can be done with a container, and what is said when it is done. */
 import { actOn, changeContainer, decideGuard, deleteContainer } from "./api.js";
-import { forget, learn, learnGuard, reload } from "./live.js";
+import { change, forget, learn, learnGuard, reload } from "./live.js";
 import { said } from "./parts/toasts.js";
 
 const DONE = {
@@ -27,7 +27,7 @@ export async function act(name, verb) {
  * @param {string | number | boolean | string[]} value
  */
 export async function setSetting(name, key, value) {
-  learn(await changeContainer(name, { [key]: value }));
+  await change(name, () => changeContainer(name, { [key]: value }));
 }
 
 /** @param {Parameters<typeof decideGuard>[0]} decision */

@@ -33,6 +33,8 @@ let line = null;
 /** @type {{ name: string, onPiece: (piece: ConsolePiece) => void } | null} */
 let watched = null;
 let version = 0;
+/** How many changes of each container are under way. @type {Map<string, number>} */
+const changing = new Map();
 
 /** @param {Partial<Live>} change */
 function set(change) {
@@ -84,15 +86,34 @@ export function learnGuard(guard) {
   set({ guard });
 }
 
-/** Load everything; again when something changed meanwhile. */
+/**
+ * Do something that changes a container and answers with it: news of before that answer are not drawn, or a
+ * switch that was just set would jump back, and a second one be set by what is past.
+ * @param {string} name
+ * @param {() => Promise<Container>} work
+ */
+export async function change(name, work) {
+  changing.set(name, (changing.get(name) ?? 0) + 1);
+  let answer = null;
+  try {
+    answer = await work();
+  } finally {
+    changing.set(name, (changing.get(name) ?? 0) - 1);
+    if (!answer) reload();
+  }
+  learn(answer);
+}
+
+/** Load everything; again when something changed meanwhile: what was asked for before that is past. */
 export async function reload() {
   try {
     for (let tries = 0; tries < 3; tries += 1) {
       const before = version;
       const [containers, jobs, guard] = await Promise.all([listContainers(), listJobs(), guardStatus()]);
+      if (before !== version && tries < 2 && state.containers) continue;
       set({
         problem: null,
-        containers: new Map(containers.map((each) => [each.name, each])),
+        containers: new Map(containers.map((each) => [each.name, withNewest(each)])),
         jobs: new Map(jobs.map((each) => [each.id, each])),
         guard,
       });
@@ -103,6 +124,22 @@ export async function reload() {
   }
 }
 
+/** @param {Container} container as it was when the server told of it */
+function hear(container) {
+  if (!changing.get(container.name)) learn(withNewest(container));
+}
+
+/**
+ * News and lists may come after an answer that is newer: then what is known of the settings stays.
+ * @param {Container} container
+ * @returns {Container}
+ */
+function withNewest(container) {
+  const known = state.containers?.get(container.name);
+  if (!known || known.written <= container.written) return container;
+  return { ...container, settings: known.settings, written: known.written };
+}
+
 /**
  * @param {string} event
  * @param {unknown} data
@@ -110,7 +147,7 @@ export async function reload() {
 function onEvent(event, data) {
   if (event === "reset" && watched) connect();
   else if (event === "hello" || event === "reset" || event === "damaged") reload();
-  else if (event === "container") learn(parseContainer(data));
+  else if (event === "container") hear(parseContainer(data));
   else if (event === "removed") forget(new Shape(data, "event").text("name"));
   else if (event === "job") learnJob(parseJob(data));
   else if (event === "guard") learnGuard(parseGuard(data));

@@ -14,6 +14,7 @@ import { Shape } from "./shape.js";
  * @property {number} restarts
  * @property {string} rootfs
  * @property {Settings} settings
+ * @property {number} written when the settings were, Unix seconds
  * @property {Reason | null} damaged
  * @property {string} frozen why it is frozen, or empty
  * @property {string} waits what its start at boot waits for, or empty
@@ -89,6 +90,7 @@ export function parseContainer(value, path = "container") {
     restarts: state.number("restarts") ?? 0,
     rootfs: shape.text("rootfs", ""),
     settings: parseSettings(shape.object("settings")),
+    written: shape.number("written") ?? 0,
     damaged: parseReason(shape.maybe("damaged")),
     frozen: state.text("frozen", ""),
     waits: state.text("waits", ""),

@@ -82,7 +82,7 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """One container as it is now.  rootfs: where its files are.
+    """One container as it is now.  rootfs: where its files are; written: when its settings were (Unix time).
 
     damaged: what is wrong with its settings, which then are the last good ones if those are usable.
     """
@@ -91,6 +91,7 @@ class Container:
     settings: Settings
     state: State
     rootfs: str
+    written: float = 0.0
     damaged: NspawnError | None = None
     usable: bool = True
 
@@ -101,6 +102,7 @@ class Container:
             "rootfs": self.rootfs,
             "state": self.state.as_dict(),
             "settings": settings.to_toml_mapping(self.settings),
+            "written": self.written,
             "damaged": None if self.damaged is None else self.damaged.as_dict(),
         }
 
@@ -313,6 +315,7 @@ class Containers:
             settings=loaded.settings,
             state=found,
             rootfs=rootfs,
+            written=loaded.written,
             damaged=loaded.damaged,
             usable=loaded.usable,
         )

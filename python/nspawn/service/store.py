@@ -27,9 +27,13 @@ _GOOD = "container.toml.good"
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """damaged: why container.toml itself could not be used; usable: whether the settings are real ones."""
+    """damaged: why container.toml itself could not be used; usable: whether the settings are real ones.
+
+    written: when the settings were, Unix seconds; 0 when that is not known.
+    """
 
     settings: settings.Settings
+    written: float = 0.0
     damaged: NspawnError | None = None
     usable: bool = True
 
@@ -119,7 +123,8 @@ def load(at: int, name: str) -> Loaded:
     except (OSError, Damaged):
         pass  # only needed when the file itself is damaged, and then said so
     try:
-        return Loaded(settings=_read(files.read(_FILE, at), good))
+        written = os.stat(_FILE, dir_fd=at, follow_symlinks=False).st_mtime  # before the look: never too new
+        return Loaded(settings=_read(files.read(_FILE, at), good), written=written)
     except settings.NewerVersion as error:
         return Loaded(settings=settings.Settings(), damaged=error, usable=False)
     except FileNotFoundError:
