@@ -154,9 +154,8 @@ def treatment(name: str) -> str:
     """What pack.py does to a file: byte code alone is shipped, except of what is started by its path."""
     if not name.endswith(".py") or name.startswith("python/entry/"):
         return ""
-    # Our own commands show some of theirs as help.
-    bare = name.startswith(f"{LIBRARY}/") and name.removeprefix(f"{LIBRARY}/") not in DOCUMENTED
-    return "bare" if bare else "compile"
+    # Without docstrings, which a phone would keep in memory, but where they are shown as help.
+    return "compile" if name.removeprefix(f"{LIBRARY}/") in DOCUMENTED else "bare"
 
 
 #: Zones that Android, whose names are those of CLDR, calls by an older name than Debian's tzdata.

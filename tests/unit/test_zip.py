@@ -157,7 +157,7 @@ def test_a_missing_script_is_named(tmp_path: Path) -> None:
     ("name", "what"),
     [
         ("python/entry/nspawn.py", ""),
-        ("python/nspawn/cli/run.py", "compile"),
+        ("python/nspawn/cli/run.py", "bare"),
         ("python/lib/python3.13/os.py", "bare"),
         ("python/lib/python3.13/site-packages/flask/app.py", "bare"),
         ("python/lib/python3.13/email/policy.py", "compile"),

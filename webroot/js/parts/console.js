@@ -67,8 +67,13 @@ export function Console({ name, running }) {
   const [empty, setEmpty] = useState(true);
   const [problem, setProblem] = useState("");
 
+  /** Where we have scrolled to: the event of that comes later, perhaps after a pause, and is nobody's wish. */
+  const ours = useRef(-1);
+
   const toEnd = () => {
-    if (view.current) view.current.scrollTop = view.current.scrollHeight;
+    if (!view.current) return;
+    view.current.scrollTop = view.current.scrollHeight;
+    ours.current = view.current.scrollTop;
   };
 
   /** @param {boolean} on */
@@ -94,7 +99,8 @@ export function Console({ name, running }) {
 
   const scrolled = () => {
     const element = view.current;
-    if (!element) return;
+    if (!element || element.scrollTop === ours.current) return;
+    ours.current = -1;
     const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR;
     if (atEnd !== following.current) follow(atEnd);
   };
