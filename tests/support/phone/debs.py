@@ -12,10 +12,10 @@ import os
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.command import check
+from tools.debian import Pin, read_pins
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 LOCK = REPOSITORY / "requirements" / "phone.lock"
@@ -39,26 +39,9 @@ class Unobtainable(RuntimeError):
     """A package file is not to be had as the lock has it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pin:
-    """One line of phone.lock."""
-
-    package: str
-    version: str
-    architecture: str
-    sha256: str
-    place: str
-
-
 def pins(architecture: str, names: Sequence[str], lock: Path = LOCK) -> list[Pin]:
     """The locked files of these packages.  Raises Unobtainable when one is not in the lock."""
-    found: dict[str, Pin] = {}
-    for line in lock.read_text().splitlines():
-        words = line.split("#")[0].split()
-        if len(words) == 5 and words[2] == architecture:
-            found[words[0]] = Pin(
-                package=words[0], version=words[1], architecture=words[2], sha256=words[3], place=words[4]
-            )
+    found = {pin.package: pin for pin in read_pins(lock.read_text(), architecture)}
     missing = [name for name in names if name not in found]
     if missing:
         raise Unobtainable(f"{lock.name} has no {architecture} package {', '.join(missing)}")
