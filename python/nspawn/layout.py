@@ -92,6 +92,16 @@ class Layout:
         return f"{self.root}/run/boot"
 
     @property
+    def network(self) -> str:
+        """The network's own state: `prefix`, `slots/<number>`, `before`, `lock`."""
+        return f"{self.root}/network"
+
+    @property
+    def network_state(self) -> str:
+        """What was last made of the network in this boot, as a record."""
+        return f"{self.root}/run/network"
+
+    @property
     def stage(self) -> str:
         """An empty folder: each new container covers it, in its own mount namespace, with a tmpfs."""
         return f"{self.root}/run/stage"
