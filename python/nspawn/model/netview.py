@@ -23,7 +23,7 @@ class Link(NamedTuple):
     up: IFF_UP; running: it has a carrier; master: the index of its bridge, 0 for none.
     """
 
-    index: int
+    ifindex: int
     name: str
     kind: str = ""
     up: bool = True
@@ -38,7 +38,7 @@ class Link(NamedTuple):
 class Address(NamedTuple):
     """An address of an interface.  scope: 0 global, 253 link, 254 host; flags: of rtnetlink(7), IFA_F_*."""
 
-    index: int
+    ifindex: int
     family: int
     address: str
     length: int
