@@ -133,7 +133,8 @@ class FirewallInput(NamedTuple):
     inner: interfaces of the containers as iptables spells them (`nspawn_br1`; `nsp+` point to point).
     locals, marks and published are empty while nothing is forwarded; marks also without connection marks.
     ipv6: "nat", "proxy" or "none"; proxied: global addresses of containers, to be let through and not translated.
-    page: the port of the page, which containers must not reach, 0 when they may; clamp: TCPMSS.
+    page: the port of the page, 0 without one; clamp: TCPMSS.
+    allow_page: containers reach the page at gateway4:page.
     """
 
     inner: tuple[str, ...]
@@ -148,6 +149,7 @@ class FirewallInput(NamedTuple):
     proxied: tuple[Proxy, ...] = ()
     page: int = 0
     clamp: bool = True
+    allow_page: bool = False
 
 
 class Plan(NamedTuple):
