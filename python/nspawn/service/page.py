@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from nspawn.errors import NspawnError, UsageError
-from nspawn.model import listening
 from nspawn.service import config
 
 if TYPE_CHECKING:
@@ -116,6 +115,8 @@ def _sockets(pid: int) -> set[str]:
 
 def _listening(path: str) -> list[tuple[int, str]]:
     """(port, inode) of each listening socket."""
+    from nspawn.model import listening  # not at the start: the service's first processes import this module
+
     try:
         with open(path, encoding="ascii") as file:
             text = file.read()
