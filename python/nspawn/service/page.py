@@ -6,11 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 from nspawn.errors import NspawnError, UsageError
+from nspawn.kernel import process
 from nspawn.service import config
 
 if TYPE_CHECKING:
     from nspawn.layout import Layout
+    from nspawn.model.listening import Listener
     from nspawn.model.record import Record
+
+#: A listener there keeps others from 127.0.0.1; the keeper's own at ::1 does not.
+_MEETS_LOOPBACK = ("0.0.0.0", "::", "127.0.0.1")  # noqa: S104
 
 
 def port(layout: Layout) -> int:
@@ -43,9 +48,9 @@ def find_own(layout: Layout, answer: Record) -> int:
     without the keeper.
     """
     ours = _sockets(answer.integer("keeper")) | _sockets(answer.integer("pid"))
-    for port_, inode in _listening("/proc/net/tcp"):
-        if inode in ours:
-            return port_
+    for listener in _listening("/proc/net/tcp"):
+        if listener.inode in ours:
+            return listener.port
     again = "reboot" if os.environ.get("ANDROID_ROOT") else "nspawn shutdown && nspawn serve"
     found = trouble(answer)
     if found:
@@ -61,7 +66,7 @@ def by_name(answer: Record, number: int) -> bool:
     """
     ours = _sockets(answer.integer("keeper")) | _sockets(answer.integer("pid"))
     return all(
-        any(port_ == number and inode in ours for port_, inode in _listening(path))
+        any(listener.port == number and listener.inode in ours for listener in _listening(path))
         for path in ("/proc/net/tcp", "/proc/net/tcp6")
     )
 
@@ -82,18 +87,20 @@ def trouble(answer: Record) -> str:
 def _holder(number: int) -> str:
     """` by NAME (process N)`, when it can be told: sockets of others' network namespaces cannot."""
     wanted = {
-        inode
+        listener.inode
         for path in ("/proc/net/tcp", "/proc/net/tcp6")
-        for port_, inode in _listening(path)
-        if port_ == number
+        for listener in _listening(path)
+        if listener.port == number and listener.address in _MEETS_LOOPBACK
     }
-    for pid in filter(str.isdigit, os.listdir("/proc")) if wanted else ():
-        if wanted & _sockets(int(pid)):
-            try:
-                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-                    return f" by {file.read().strip()} (process {pid})"
-            except OSError:
-                continue
+    pids = [int(each) for each in os.listdir("/proc") if each.isdigit()] if wanted else []
+    # A child has its parent's sockets too, for a moment or for good: the oldest is named.
+    holders = [pid for pid in pids if wanted & _sockets(pid)]
+    for holder in sorted(holders, key=lambda pid: (process.start_time(pid), pid)):
+        try:
+            with open(f"/proc/{holder}/comm", encoding="utf-8", errors="replace") as file:
+                return f" by {file.read().strip()} (process {holder})"
+        except OSError:
+            continue
     return ""
 
 
@@ -113,8 +120,8 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def _listening(path: str) -> list[tuple[int, str]]:
-    """(port, inode) of each listening socket."""
+def _listening(path: str) -> list[Listener]:
+    """Each listening socket."""
     from nspawn.model import listening  # not at the start: the service's first processes import this module
 
     try:
@@ -122,4 +129,4 @@ def _listening(path: str) -> list[tuple[int, str]]:
             text = file.read()
     except OSError:
         return []
-    return [(found.port, found.inode) for found in listening.listeners(text)]
+    return list(listening.listeners(text))
