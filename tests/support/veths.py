@@ -49,6 +49,11 @@ def sh(command: str, *, allowed: bool = False) -> str:
     return result.out
 
 
+def write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
 @contextmanager
 def namespaces(*names: str) -> Iterator[None]:
     made: list[str] = []
@@ -89,13 +94,17 @@ class Lab:
         self._address(self.phone, "wlan0", PHONE)
         self._address(self.neighbour, "eth0", NEIGHBOUR)
         with inside(self.phone):
-            for setting in (
-                "net/ipv4/ip_forward",
-                f"net/ipv4/conf/{BRIDGE}/route_localnet",
-                "net/ipv6/conf/all/forwarding",
-            ):
-                with open(f"/proc/sys/{setting}", "w", encoding="ascii") as file:
-                    file.write("1")
+            for setting in ("ipv4/ip_forward", f"ipv4/conf/{BRIDGE}/route_localnet", "ipv6/conf/all/forwarding"):
+                write(f"/proc/sys/net/{setting}", "1")
+        self.bridge_filter(on=False)
+
+    def bridge_filter(self, *, on: bool) -> None:
+        """br_netfilter: no phone has it, and many Linux machines do."""
+        with inside(self.phone):
+            for program in ("iptables", "ip6tables"):
+                path = f"/proc/sys/net/bridge/bridge-nf-call-{program}"
+                if os.path.exists(path):
+                    write(path, str(int(on)))
 
     @staticmethod
     def _address(name: str, link: str, addresses: dict[int, str]) -> None:
@@ -131,7 +140,7 @@ def listening(name: str, family: int, address: str, port: int, kind: str = "tcp"
 def visit(
     name: str, server: socket.socket, address: str, port: int, *, seconds: float = _SECONDS, source: str = ""
 ) -> str:
-    """Connect (or send a datagram) from a namespace: the address that the server saw; "" without an answer."""
+    """Connect (or send a datagram) from a namespace: the address that the server saw, "" if no answer came."""
     kind = server.type
     with inside(name):
         end = socket.socket(server.family, kind)
