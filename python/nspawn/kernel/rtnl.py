@@ -68,8 +68,9 @@ _SECONDS = 5.0
 _TRIES = 10
 #: So many answers wait in the default receive buffer, 212 kB, without loss.
 _AT_ONCE = 64
-#: What is to be taken away may have gone by itself, with its interface.
+#: What is to be taken away may have gone by itself, with its interface; what is to be added may be there.
 _GONE = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL)
+_THERE = (errno.EEXIST,)
 
 
 def classes(name: str) -> Message:
@@ -126,7 +127,7 @@ class Rtnl:
         return [route for several in found for route in several]
 
     def rules(self) -> list[Rule]:
-        """Every rule of both families, in their order."""
+        """Every rule of both families, in their order; before Linux 4.17 without their protocol."""
         kind = classes("fibmsg").fibmsg
         request = struct.pack("=8BI", 0, 0, 0, 0, 0, 0, 0, 0, 0)
         return self._all(_GETRULE, _NEWRULE, request, lambda data: _rule(kind(data)))
@@ -166,7 +167,7 @@ class Rtnl:
                     continue
                 open_.discard(sequence)
                 number = -struct.unpack_from("=i", answer, HEADER.size)[0]
-                if number and not (deletes and number in _GONE):
+                if number and number not in (_GONE if deletes else _THERE):
                     refused[sequence] = _refusal(number, flags, answer, items[sequence - first][1])
         if refused:
             raise refused[min(refused)]
@@ -315,7 +316,7 @@ def _rule(message: Message) -> Rule | None:
         mask=found.pop("FRA_FWMASK", 0),
         uids=(int(first), int(last)) if uids else None,
         suppress=-1 if suppress == _NO_NUMBER else suppress,
-        protocol=found.pop("FRA_PROTOCOL", 0),
+        protocol=found.pop("FRA_PROTOCOL", -1),
     )
     more = found or group != _NO_NUMBER or message["tos"] or message["flags"] & _INVERTED
     return rule._replace(more=True) if more else rule
