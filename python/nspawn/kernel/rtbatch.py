@@ -120,8 +120,9 @@ class Batch:
         self._add(message, _DELNEIGH if delete else _NEWNEIGH, 0 if delete else _CREATE | _REPLACE, text)
 
     def bridge(self, name: str, mac: str, text: str) -> None:
-        """A new bridge, whose ports forward at once."""
+        """A new bridge, up, whose ports forward at once."""
         message = classes("ifinfmsg").ifinfmsg()
+        message["flags"] = message["change"] = _IFF_UP
         data = {"attrs": [("IFLA_BR_FORWARD_DELAY", 0), ("IFLA_BR_STP_STATE", 0)]}
         kind = {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", data)]}
         message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", mac), ("IFLA_LINKINFO", kind)]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Message = Any  # pyroute2 tells no types
     Value = TypeVar("Value")
 
-_REQUEST, _DUMP = 0x1, 0x300
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_EXCLUSIVE, _CREATE = 0x200, 0x400
 _INTERRUPTED = 0x10
 _ERROR, _DONE = 2, 3
 _NEWLINK, _GETLINK = 16, 18
@@ -137,6 +138,24 @@ class Rtnl:
         kind = classes("ndmsg").ndmsg
         request = struct.pack("=BxxxiHBB", 0, 0, 0, _NTF_PROXY, 0)
         return self._all(_GETNEIGH, _NEWNEIGH, request, lambda data: _proxy(kind(data)))
+
+    def has_kind(self, kind: str) -> bool:
+        """Whether the kernel can make interfaces of this kind, such as "bridge"; none is made.
+
+        What is known is refused because of the address (for a group), before that a name is looked for.
+        """
+        info = struct.pack("=HH", 5 + len(kind), 1) + kind.encode() + b"\0"
+        info += bytes(-len(info) % 4)
+        payload = struct.pack("=BxHiII", 0, 0, 0, 0, 0)
+        payload += struct.pack("=HH6sxx", 10, _IFLA_ADDRESS, b"\x01\0\0\0\0\0")
+        payload += struct.pack("=HH", 4 + len(info), _IFLA_LINKINFO) + info
+        flags = _REQUEST | _ACK | _CREATE | _EXCLUSIVE
+        message = HEADER.pack(HEADER.size + len(payload), _NEWLINK, flags, 0, 0) + payload
+        try:
+            self._send([(bytearray(message), "")], deletes=False)
+        except OSError as error:
+            return error.errno != errno.EOPNOTSUPP
+        return True
 
     def send(self, batch: Batch) -> None:
         """Make the changes in their order; OSError with the line of the first that the kernel refused.

@@ -127,7 +127,9 @@ def _note(view: View, config: NetConfig, wanted: str, chosen: str) -> Note:
             f"the containers' network {wanted} is in use", f"{where}, and no other is free", _HINT_CHOOSE
         )
     return Note(
-        f"the containers have {chosen} instead of {wanted}", f"the wanted one is in use: {where}", _HINT_CHOOSE
+        f"the containers have {chosen} instead of {wanted}",
+        f"the wanted one is in use: {where}",
+        _HINT_CHOOSE,
     )
 
 
