@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nspawn.model import words
 from nspawn.model.netview import LOCAL, LOCAL_NETWORK, MAIN, PROTOCOL, Link, View
 from nspawn.model.uplink import WIDEST, is_never
-from nspawn.model.words import KINDS as KINDS
+from nspawn.model.words import KINDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
