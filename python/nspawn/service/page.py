@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from nspawn.errors import NspawnError, UsageError
+from nspawn.model import listening
 from nspawn.service import config
 
 if TYPE_CHECKING:
@@ -121,5 +121,4 @@ def _listening(path: str) -> list[tuple[int, str]]:
             text = file.read()
     except OSError:
         return []
-    pattern = r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F:]+ 0A(?: +\S+){5} +(\d+)"
-    return [(int(number, 16), inode) for number, inode in re.findall(pattern, text, re.MULTILINE)]
+    return [(found.port, found.inode) for found in listening.listeners(text)]
