@@ -517,8 +517,10 @@ def test_a_pin_on_a_plain_machine_has_copies_of_the_routes() -> None:
         "1141: from 10.11.0.6/32 iif nspawn_br1 lookup 10003",
     ]
     assert made.egress[1][:2] == (3, "eth1")
-    loose = {each.path for each in made.sysctls if each.only == "1" and each.value == "2"}
-    assert "net/ipv4/conf/eth1/rp_filter" in loose
+    paths = [each.path for each in made.sysctls]
+    for path in ("net/ipv4/conf/eth1/rp_filter", "net/ipv6/conf/eth1/accept_ra"):
+        assert made.sysctls[paths.index(path)] == (path, "2", "1")
+        assert paths.index(path) < paths.index("net/ipv6/conf/all/forwarding")
 
 
 def test_forwards_on_a_plain_machine_answer_by_where_they_came_in() -> None:

@@ -166,23 +166,28 @@ def _rules(view: View, plan: Plan, added: list[Operation], deleted: list[Operati
     safe: the kernel takes the first, and adds behind all of a priority.
     """
     base = plan.rules[0].priority if plan.rules else 0
-    left = [rule for rule in view.rules if _is_our_rule(rule, plan.bridge, base)]
-    told = all(rule.protocol != _UNTOLD for rule in left)
-    missing, kept = [], []
-    for wanted in plan.rules:
-        same = wanted if told else wanted._replace(protocol=_UNTOLD)
-        if same in left:
-            left.remove(same)
-            kept.append(wanted)
+    present = [rule for rule in view.rules if _is_our_rule(rule, plan.bridge, base)]
+    untold = any(rule.protocol == _UNTOLD for rule in present)
+    wanted = {rule._replace(protocol=_UNTOLD) if untold else rule: rule for rule in plan.rules}
+    kept: dict[Rule, Rule] = {}
+    left = []
+    for rule in present:
+        if rule in wanted and rule not in kept:
+            kept[rule] = wanted[rule]
         else:
-            missing.append(wanted)
+            left.append(rule)
+    extras: dict[tuple[int, int], list[Rule]] = {}
+    for rule in left:
+        extras.setdefault((rule.family, rule.priority), []).append(rule)
     again = [
-        each for each in kept if any(_bare(extra) != _bare(each) and _may_meet(extra, each) for extra in left)
+        rule
+        for rule in kept.values()
+        if any(_may_meet(extra, rule) for extra in extras.get((rule.family, rule.priority), ()))
     ]
-    added += [Operation("add", each) for each in missing]
-    deleted += [Operation("delete", each) for each in again]
-    deleted += [Operation("delete", _bare(each)) for each in left]
-    deleted += [Operation("add", each) for each in again]
+    added += [Operation("add", rule) for key, rule in wanted.items() if key not in kept]
+    deleted += [Operation("delete", rule) for rule in again]
+    deleted += [Operation("delete", _bare(rule)) for rule in left]
+    deleted += [Operation("add", rule) for rule in again]
 
 
 def _bare(rule: Rule) -> Rule:
