@@ -187,7 +187,7 @@ def test_a_table_of_settings_is_read_in_whole() -> None:
         ("dns", ["1.1.1.1:53"], "no address"),
         ("dns", "1.1.1.1", "list"),
         ("allow_page", 1, "true or false"),
-        ("brigde", "x", "no such setting"),
+        ("bridgex", "x", "no such setting"),
     ],
 )
 def test_settings_that_are_wrong_are_explained(key: str, value: object, part: str) -> None:
