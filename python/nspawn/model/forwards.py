@@ -130,7 +130,9 @@ def _split(text: str, rest: str) -> tuple[str, str, str]:
     hosts, colon, containers = rest.partition(":")
     if not colon or ":" in containers:
         several = rest.count(":") > 1
-        raise _wrong(text, "an IPv6 address goes into brackets" if several else "the container's port is missing")
+        raise _wrong(
+            text, "an IPv6 address goes into brackets" if several else "the container's port is missing"
+        )
     return listen, hosts, containers
 
 
