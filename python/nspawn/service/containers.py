@@ -13,7 +13,7 @@ from nspawn.errors import Conflict, Damaged, NotFound, NotRunning, NspawnError, 
 from nspawn.kernel import process
 from nspawn.model import kinds, settings
 from nspawn.model.names import parse_container_name
-from nspawn.service import console, daemon, files, netstate, slots, store
+from nspawn.service import console, daemon, files, netknown, slots, store
 from nspawn.service.create import Builtin, CreateRequest, Folder, Source, Tarball, check_folder, create
 from nspawn.service.remove import remove
 from nspawn.service.request import Fields, phone_fields, start_fields
@@ -130,7 +130,7 @@ class Containers:
 
     def list(self) -> Sequence[Container]:
         """All containers by name, damaged ones too."""
-        live, network = self._live(), netstate.load(self.layout)
+        live, network = self._live(), netknown.load(self.layout)
         found = []
         for name in self._store.names():
             try:
@@ -143,7 +143,7 @@ class Containers:
         """One container; NotFound."""
         with self._store.open(name):
             pass
-        return self._describe(name, self._live(), netstate.load(self.layout))
+        return self._describe(name, self._live(), netknown.load(self.layout))
 
     def start(self, name: str, *, noted: bool = False) -> Container:
         """Start it, and the spawner when there is none; returns when its command runs, or raises why not.
@@ -307,7 +307,7 @@ class Containers:
         except NotRunning:
             return None
 
-    def _describe(self, name: str, live: Mapping[str, Record] | None, network: netstate.Known) -> Container:
+    def _describe(self, name: str, live: Mapping[str, Record] | None, network: netknown.Known) -> Container:
         loaded = self._store.load(name)
         if live is None:
             found = self._saved(name)
