@@ -55,7 +55,7 @@ def claimed(store: Store, name: str, value: Settings) -> Iterator[None]:
         owner = name_owner(name)
         before = held.of(owner)
         if number >= 0 and subnet and not (before and is_link(veth(before.number))):
-            held.take(_wish(name, value, number), subnet)
+            held.take(wish(name, value, number), subnet)
         try:
             yield
         except BaseException:
@@ -94,9 +94,9 @@ def _take(layout: Layout, name: str, value: Settings) -> Slot | None:
         subnet = held.subnet()
         if subnet is None:
             return None
-        wish = _wish(name, value, _number(value.network, subnet))
-        _check_running(held, wish, value.network)
-        return held.take(wish, subnet)
+        asked = wish(name, value, _number(value.network, subnet))
+        _check_running(held, asked, value.network)
+        return held.take(asked, subnet)
 
 
 def release(layout: Layout, name: str) -> None:
@@ -121,7 +121,8 @@ def _forget_gone(store: Store, held: SlotFiles) -> None:
             held.release(slot.owner, slot.number)
 
 
-def _wish(name: str, value: Settings, number: int) -> Slot:
+def wish(name: str, value: Settings, number: int) -> Slot:
+    """The slot of this number that a container with these settings asks for, as it is given at a start."""
     network = value.network
     return Slot(
         number,
@@ -185,14 +186,14 @@ def _networks(store: Store, name: str) -> Iterator[tuple[str, Network]]:
             yield other, network
 
 
-def _check_running(held: SlotFiles, wish: Slot, network: Network) -> None:
+def _check_running(held: SlotFiles, asked: Slot, network: Network) -> None:
     """What runs has the ports of its last start, whatever its settings say by now."""
-    if not wish.forwards:
+    if not asked.forwards:
         return
     others = [
         (owner_text(slot.owner), forwards.parse_publish(text))
         for slot in held.all()
-        if slot.owner != wish.owner and not is_gone(slot.owner) and is_link(veth(slot.number))
+        if slot.owner != asked.owner and not is_gone(slot.owner) and is_link(veth(slot.number))
         for text in slot.forwards
     ]
     _check_forwards(network, others)
