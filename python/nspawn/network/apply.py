@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nspawn.network.operation import Operation
 
 #: What else changes when forwarding does (Documentation/networking/ip-sysctl: "this variable is special").
-_SWEPT = {
+SWEPT = {
     "net/ipv4/ip_forward": ("net/ipv4/conf", ("all/accept_redirects",)),
     "net/ipv6/conf/all/forwarding": ("net/ipv6/conf", ()),
 }
@@ -59,8 +59,8 @@ class Before:
         if setting in self.values or _is_ours(setting, bridge):
             return
         self.values |= sysctls((setting,))
-        if setting in _SWEPT:
-            folder, others = _SWEPT[setting]
+        if setting in SWEPT:
+            folder, others = SWEPT[setting]
             paths = [f"{folder}/{name}/forwarding" for name in sorted(os.listdir(f"/proc/sys/{folder}"))]
             paths = [path for path in paths if not _is_ours(path, bridge)]
             self._swept |= sysctls([*(f"{folder}/{name}" for name in others), *paths])

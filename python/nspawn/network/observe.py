@@ -61,11 +61,18 @@ def sysctls(paths: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def features(netlink: Rtnl, environ: Mapping[str, str], view: View, bridge: str) -> Features:
-    """Without what only the firewall's tools know.  bridge: the name of ours."""
+def features(
+    netlink: Rtnl, environ: Mapping[str, str], view: View, name: str, *, bridge: bool | None = None
+) -> Features:
+    """Without what only the firewall's tools know.
+
+    name: of our bridge; bridge: whether the kernel can make one, None for what is not known yet.
+    """
+    if bridge is None:
+        bridge = view.link(name) is not None or netlink.has_kind("bridge")
     return Features(
         android=on_android(environ),
-        bridge=view.link(bridge) is not None or netlink.has_kind("bridge"),
+        bridge=bridge,
         ipv6=dict(sysctls((_IPV6,))).get(_IPV6) == "0",
         nat6=False,
         connmark=False,
