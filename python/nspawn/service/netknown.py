@@ -100,3 +100,17 @@ def _egress(record: Record | None) -> dict[int, Egress]:
             key = -1 if number == "*" else int(number)
             found[key] = Egress(uplink="" if uplink == "-" else uplink, why=why)
     return found
+
+
+def summary(known: Known) -> dict[str, Any]:
+    """What is told of each change: whether it is up, and where each container's traffic goes."""
+    free = known.egress.get(-1)
+    return {
+        "up": bool(known.egress),
+        "free": free.as_dict() if free else None,
+        "paths": {
+            slot.owner[5:]: known.egress[slot.number].as_dict()
+            for slot in known.slots.values()
+            if slot.owner.startswith("name:") and slot.number in known.egress
+        },
+    }

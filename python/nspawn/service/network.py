@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nspawn.container.client import Client
 from nspawn.errors import Conflict, NotRunning
@@ -93,20 +93,3 @@ class Network:
 
 def _ignore(_line: str) -> None:
     """The agent's log is for its own process."""
-
-
-def summary(layout: Layout) -> dict[str, Any]:
-    """What the event stream tells of a change: the path of each container, from what the agent wrote down."""
-    from nspawn.service import netknown
-
-    known = netknown.load(layout)
-    free = known.egress.get(-1)
-    return {
-        "up": bool(known.egress),
-        "free": free.as_dict() if free else None,
-        "paths": {
-            slot.owner[5:]: known.egress[slot.number].as_dict()
-            for slot in known.slots.values()
-            if slot.owner.startswith("name:") and slot.number in known.egress
-        },
-    }
