@@ -231,9 +231,9 @@ class SlotFiles:
             slot.host = new if slot.host == old else slot.host
             self.write(slot)
 
-    def remember(self, subnet: Subnet) -> None:
-        """It is this one from now on."""
-        _write(_PREFIX, Record(subnet.fields()), self._folder, sync=True)
+    def remember(self, subnet: Subnet, wish: str = "") -> None:
+        """It is this one from now on.  wish: what the choice followed from."""
+        _write(_PREFIX, Record((*subnet.fields(), ("wish", wish))), self._folder, sync=True)
 
     def _unlink(self, number: int) -> None:
         try:
@@ -267,6 +267,22 @@ def _numbered(wish: Slot, number: int) -> Slot:
         dns=wish.dns,
         ipv6=wish.ipv6,
     )
+
+
+def wish(layout: Layout) -> str:
+    """What the choice of the subnet followed from; "" when none was chosen."""
+    files = SlotFiles(layout)
+    try:
+        files._open()
+    except FileNotFoundError:
+        return ""
+    try:
+        record = _read(_PREFIX, files._folder)
+    except Damaged:
+        return ""
+    finally:
+        files.close()
+    return "" if record is None else record.text("wish")
 
 
 def _taken(other: Slot, subnet: Subnet) -> Conflict:

@@ -22,8 +22,8 @@ INITS = (
     "/bin/init",
     "/init",
 )
-#: "host": the host's network; "none": a namespace of its own with only loopback.
-NETWORKS = ("host", "none")
+#: "host": the host's network; "nat": one of its own behind that; "none": only loopback.
+NETWORKS = ("host", "nat", "none")
 
 
 class Bind:
