@@ -262,3 +262,12 @@ def _write(path: str, data: bytes) -> None:
         os.write(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def is_there(name: str) -> bool:
+    """Whether there is an interface of this name."""
+    try:
+        _socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
