@@ -80,15 +80,18 @@ class AgentRun:
     def __init__(
         self, owner: Owner, words: list[str], done: Callable[[Record | None, NspawnError | None], None]
     ) -> None:
-        """NspawnError when it cannot be started."""
+        """Start it; done is called later in any case."""
         self._owner = owner
         self._done = done
         self._data = bytearray()
         self.verb = words[0]
+        self.pid = 0
         try:
             self.pid, self._end = start(owner.layout, *words)
         except OSError as error:
-            raise _cannot_start(error) from error
+            failure = _cannot_start(error)
+            owner.loop.after(0, lambda: done(None, failure))
+            return
         os.set_blocking(self._end, False)
         owner.loop.add(self._end, self._ready)
         owner.children[self.pid] = lambda _status: None

@@ -38,13 +38,14 @@ class NameProcess(Activated):
             return
         ends: list[_socket.socket] = []
         try:
-            for kind in (_socket.SOCK_DGRAM, _socket.SOCK_STREAM):
-                ends.append(_bound(_socket.inet_ntop(_socket.AF_INET, subnet.gateway4), kind))
-            for kind in (_socket.SOCK_DGRAM, _socket.SOCK_STREAM):
-                try:
-                    ends.append(_bound(_socket.inet_ntop(_socket.AF_INET6, subnet.gateway6), kind))
-                except OSError:
-                    break  # a kernel without IPv6: IPv4 is what resolv.conf names first
+            for family, address in ((_socket.AF_INET, subnet.gateway4), (_socket.AF_INET6, subnet.gateway6)):
+                for kind in (_socket.SOCK_DGRAM, _socket.SOCK_STREAM):
+                    try:
+                        ends.append(_bound(family, _socket.inet_ntop(family, address), kind))
+                    except OSError:
+                        if family == _socket.AF_INET:
+                            raise
+                        break  # a kernel without IPv6: IPv4 is what resolv.conf names first
         except OSError as error:
             for end in ends:
                 end.close()
@@ -75,8 +76,7 @@ class NameProcess(Activated):
             super().listen()
 
 
-def _bound(address: str, kind: int) -> _socket.socket:
-    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
+def _bound(family: int, address: str, kind: int) -> _socket.socket:
     end = _socket.socket(family, kind)
     try:
         end.setblocking(False)

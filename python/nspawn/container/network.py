@@ -1,4 +1,4 @@
-"""The containers' network as a long-lived process sees it: whether it is up, who needs it, when it is looked at.
+"""The network of the containers, for a long-lived process: is it up, who needs it, when is it looked at.
 
 What the network is to be, and how it is made, the agent knows (agentrun.py).  Here is only when it runs: for
 the first container that needs it, at what the kernel tells of a change, and, to take everything away again,
@@ -14,11 +14,12 @@ import time
 
 from nspawn.container import child
 from nspawn.container.agentrun import AgentRun
+from nspawn.container.attachment import Attachment
 from nspawn.errors import Conflict, Damaged, NspawnError
 from nspawn.kernel import netwatch
 from nspawn.kernel.wire import Wire, is_there
 from nspawn.model.record import Record, error_record
-from nspawn.model.slot import Subnet, veth
+from nspawn.model.slot import Slot, Subnet, veth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,16 +77,21 @@ class Network:
 
     # Who needs it
 
-    def need(self, user: object, told: Told) -> None:
-        """Have it for this user until it leaves.  told: at once when it is up, else later, or why not."""
+    def attach(self, record: Record, on_end: Callable[[], None] = lambda: None) -> Attachment:
+        """The user for a container, by its slot's fields in the record; Damaged."""
+        return Attachment(self, Slot.from_record(record), on_end)
+
+    def need(self, user: object, told: Told) -> bool:
+        """Have it for this user until it leaves.  True when it is up; else told later, also why it is not."""
         self._hold(user)
         if self.up and not self._down:
-            told(None)
-        elif self._agent is not None and self._agent.verb == "up" and not self._down:
+            return True
+        if self._agent is not None and self._agent.verb == "up" and not self._down:
             self._now.append(told)
         else:
             self._next.append(told)
             self._begin()
+        return False
 
     def adopt(self, user: object) -> None:
         """A container that a spawner before us has connected."""
@@ -101,7 +107,8 @@ class Network:
             self._owner.loop.after(_UNUSED, lambda: self.leave(user))
             told(error)
 
-        self.need(user, up)
+        if self.need(user, up):
+            up(None)
 
     def refresh(self, told: Told) -> None:
         """Have the agent run for what has changed just now."""
@@ -193,16 +200,10 @@ class Network:
             self._timer.cancel()
             self._timer = None
         self._last = time.monotonic()
-        try:
-            if self._watching:
-                self._watch()  # before the agent looks, so that nothing is missed
-            self._agent = AgentRun(self._owner, words, self._ran)
-        except OSError as error:
-            self._ran(None, NspawnError("the network cannot be watched", str(error)))
-        except NspawnError as error:
-            self._ran(None, error)
-        else:
-            self._mind(self._agent.pid)
+        if self._watching:
+            self._watch()  # before the agent looks, so that nothing is missed
+        self._agent = AgentRun(self._owner, words, self._ran)
+        self._mind(self._agent.pid)
 
     def _ran(self, record: Record | None, error: NspawnError | None) -> None:
         self._agent = None
@@ -261,7 +262,7 @@ class Network:
     def _take_away(self) -> None:
         """Run the agent to take everything down, if no other process needs it."""
         self._sleep()
-        if self._remove(lambda: self._begin()):
+        if self._remove(self._begin):
             return
         if not self._alone():
             self._made = False
@@ -269,10 +270,7 @@ class Network:
             return
         words = ["down", "--force"] if self._force else ["down"]
         self._force = False
-        try:
-            self._agent = AgentRun(self._owner, words, self._gone)
-        except NspawnError as error:
-            self._gone(None, error)
+        self._agent = AgentRun(self._owner, words, self._gone)
 
     def _gone(self, record: Record | None, error: NspawnError | None) -> None:
         self._agent = None
@@ -342,7 +340,11 @@ class Network:
 
     def _watch(self) -> None:
         if self._events is None:
-            self._events = netwatch.watch()
+            try:
+                self._events = netwatch.watch()
+            except OSError as error:
+                self._owner.log(f"changes of the network are not noticed: {error}")
+                return
             self._sieve = netwatch.Sieve(self.outcome.text("bridge", _BRIDGE))
             self._sieve.ports.update(self._ports)
             self._owner.loop.add(self._events.fileno(), self._told)

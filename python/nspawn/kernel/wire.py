@@ -28,7 +28,14 @@ _REQUEST, _ACK, _EXCLUSIVE, _CREATE = 1, 4, 0x200, 0x400
 _ERROR = 2
 _ACK_TLVS = 0x200
 _UP = 1
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_PID, _IFLA_AF_SPEC = 1, 3, 10, 18, 19, 26
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_PID, _IFLA_AF_SPEC = (
+    1,
+    3,
+    10,
+    18,
+    19,
+    26,
+)
 _INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _INET6_ADDR_GEN_MODE, _GEN_NONE = 8, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -61,7 +68,7 @@ def _link(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
 
 
 class Wire:
-    """A socket in the network namespace of the thread that makes it.  port: of netlink, known to listeners."""
+    """A socket in the network namespace of who makes it.  port: of netlink, by which its doings are known."""
 
     __slots__ = ("_end", "_pending", "_sequence", "port")
 
@@ -123,7 +130,9 @@ class Wire:
     def _make(self, number: int, pid: int, master: int) -> None:
         name = veth(number)
         what = f"make the veth {name}"
-        peer = _link() + _name(PEER) + attribute(_IFLA_ADDRESS, mac(number)) + attribute(_IFLA_NET_NS_PID, pid)
+        peer = (
+            _link() + _name(PEER) + attribute(_IFLA_ADDRESS, mac(number)) + attribute(_IFLA_NET_NS_PID, pid)
+        )
         data = attribute(_INFO_DATA, attribute(_VETH_INFO_PEER, peer))
         info = attribute(_IFLA_LINKINFO, attribute(_INFO_KIND, b"veth") + data)
         self.add(_NEWLINK, _link() + _name(name) + info, what, _CREATE | _EXCLUSIVE)
@@ -173,7 +182,14 @@ class Wire:
     # The container's side
 
     def configure(
-        self, subnet: Subnet, number: int, *, bridged: bool, ipv6: bool, default6: bool, warn: Callable[[str], None]
+        self,
+        subnet: Subnet,
+        number: int,
+        *,
+        bridged: bool,
+        ipv6: bool,
+        default6: bool,
+        warn: Callable[[str], None],
     ) -> None:
         """In the container's namespace: loopback and eth0 up, with addresses, and default routes.
 
