@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from nspawn.errors import NspawnError, UsageError
@@ -116,10 +115,11 @@ def _sockets(pid: int) -> set[str]:
 
 def _listening(path: str) -> list[tuple[int, str]]:
     """(port, inode) of each listening socket."""
+    from nspawn.model import listening  # not at the start: the service's first processes import this module
+
     try:
         with open(path, encoding="ascii") as file:
             text = file.read()
     except OSError:
         return []
-    pattern = r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F:]+ 0A(?: +\S+){5} +(\d+)"
-    return [(int(number, 16), inode) for number, inode in re.findall(pattern, text, re.MULTILINE)]
+    return [(found.port, found.inode) for found in listening.listeners(text)]
