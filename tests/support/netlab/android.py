@@ -18,13 +18,13 @@ HOTSPOT_DEVICE = "ap0"
 
 
 class PhoneLab(Lab):
-    """A phone.  generation: of netlab.ladder; ip6_nat: whether its kernel translates IPv6."""
+    """A phone.  generation: of netlab.ladder."""
 
-    def __init__(self, folder: Path, generation: str = "13", *, ip6_nat: bool = True) -> None:
+    def __init__(self, folder: Path, generation: str = "13") -> None:
         self.generation = generation
         super().__init__(folder)
         try:
-            self.root = PhoneRoot(folder / "android", ip6_nat=ip6_nat)
+            self.root = PhoneRoot(folder / "android")
             self.netd = FakeNetd(self.phone, self.root.root, generation)
             self.netd.start()
         except BaseException:

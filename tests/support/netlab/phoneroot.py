@@ -31,23 +31,14 @@ _IPTABLES = """\
 #!/bin/sh
 echo "{name} $*" >>{root}/netd/commands
 export XTABLES_LOCKFILE={root}/xtables.lock
-{guard}exec /usr/sbin/{real} "$@"
+exec /usr/sbin/{real} "$@"
 """
-#: A kernel without IP6_NF_NAT, as every Android since 11 has it.
-_NO_NAT = """\
-script=$(cat)
-case "$script" in
-*"*nat"*)
-    echo "ip6tables-restore v1.8.7 (legacy): ip6tables-restore: unable to initialize table 'nat'" >&2
-    exit 2 ;;
-esac
-printf '%s\\n' "$script" | """
 
 
 class PhoneRoot(FakePhone):
-    """ip6_nat: whether its kernel translates IPv6, as far as the phone's own programs tell."""
+    """lock: of its iptables."""
 
-    def __init__(self, root: Path, *, ip6_nat: bool = True) -> None:
+    def __init__(self, root: Path) -> None:
         super().__init__(root)
         (root / "netd").mkdir()
         self.lock = root / "xtables.lock"
@@ -56,10 +47,7 @@ class PhoneRoot(FakePhone):
         for family in ("iptables", "ip6tables"):
             for suffix in ("", "-save", "-restore"):
                 name = family + suffix
-                guard = "" if ip6_nat or name != "ip6tables-restore" else _NO_NAT
-                self._program(
-                    name, _IPTABLES.format(name=name, root=root, real=f"{family}-legacy{suffix}", guard=guard)
-                )
+                self._program(name, _IPTABLES.format(name=name, root=root, real=f"{family}-legacy{suffix}"))
 
     def commands(self) -> list[str]:
         """What was run of iptables until now, a line each."""
