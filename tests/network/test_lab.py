@@ -25,13 +25,6 @@ def generations(request: pytest.FixtureRequest, needs_root: None, tmp_path: Path
     lab.close()
 
 
-@pytest.fixture
-def host(needs_root: None, tmp_path: Path) -> Iterator[PlainLab]:
-    lab = PlainLab(tmp_path)
-    yield lab
-    lab.close()
-
-
 def everywhere(lab: PhoneLab | PlainLab, space: str = "phone") -> set[str]:
     """Who answers from the world, by both families and protocols."""
     return {lab.ask(space, world, proto=proto).tag for world in (WORLD4, WORLD6) for proto in ("tcp", "udp")}

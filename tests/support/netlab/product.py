@@ -131,9 +131,19 @@ class Network:
     """
 
     def __init__(
-        self, lab: Lab, folder: Path, base: Path, *, lacking: Sequence[str] = (), config: str = ""
+        self,
+        lab: Lab,
+        folder: Path,
+        base: Path,
+        *,
+        lacking: Sequence[str] = (),
+        config: str = "",
+        backend: str = "",
     ) -> None:
-        """base: a busybox rootfs, of which each container gets a copy; config: the table [network]."""
+        """base: a busybox rootfs, of which each container gets a copy; config: the table [network].
+
+        backend: of a plain host's iptables, "legacy" or "nft"; the machine's own by default.
+        """
         self.lab = lab
         self.folder = folder
         self.base = base
@@ -143,6 +153,10 @@ class Network:
             if tables:
                 stack.callback(tables.close)
             self.nspawn = LabProgram(lab, folder / "state", tables)
+            if backend:
+                self.nspawn.environment["PATH"] = (
+                    f"{_links(folder, backend)}:{self.nspawn.environment['PATH']}"
+                )
             self.daemon = Daemon(self.nspawn)
             if config:
                 with open(self.daemon.root / "config.toml", "a", encoding="utf-8") as file:
@@ -196,6 +210,16 @@ class Network:
         found = self.nspawn.json("net", "status", "--json")
         assert isinstance(found, dict)
         return found
+
+
+def _links(folder: Path, backend: str) -> Path:
+    """A folder for PATH, where iptables is of that backend."""
+    place = folder / f"iptables-{backend}"
+    place.mkdir()
+    for family in ("iptables", "ip6tables"):
+        for suffix in ("", "-save", "-restore"):
+            (place / f"{family}{suffix}").symlink_to(f"/usr/sbin/{family}-{backend}{suffix}")
+    return place
 
 
 @contextmanager
