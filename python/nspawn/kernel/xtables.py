@@ -154,8 +154,8 @@ def in_use(tool: Tool) -> frozenset[str]:
 def remove(tool: Tool, before: Collection[str] = tuple(chains.JUMPS)) -> str:
     """Take away our jumps and chains, whatever is left of them, and nothing else: what was run.
 
-    before: the tables that were there before us.  Of nf_tables the others go too, if they are empty; the legacy
-    kernel keeps a table that was made.
+    before: the tables that were there before us.  Of nf_tables the others go too, if they are empty; of the
+    legacy ones the kernel keeps what was once made.
     """
     text = _settle(tool, chains.teardown(observe(tool)), lambda: chains.teardown(observe(tool)))
     ours = sorted(chains.JUMPS.keys() - set(before))

@@ -1,9 +1,8 @@
 """Forwards: ports of the machine that lead to a container.
 
 Pure and small: the command line reads it on the start path.  A forward's text is
-`[ADDRESS:]HOST[-HOST]:CONTAINER[/tcp|udp]`; a range counts up on both sides.  With the same ports on both sides
-it is one rule of the firewall, otherwise one for each port, because only iptables 1.8 on Linux 4.18 can shift a
-range.
+`[ADDRESS:]HOST[-HOST]:CONTAINER[/tcp|udp]`; a range counts up on both sides.  With the same ports on both
+sides it is one rule of the firewall, otherwise one for each port: to shift a range takes iptables 1.8.
 """
 
 from __future__ import annotations

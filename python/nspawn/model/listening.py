@@ -79,7 +79,7 @@ def warnings(
             else:
                 note = Note(
                     f"{port} leads to {who} from now on",
-                    f"a program of this machine listens on it, at {listener.address}, and is not reached any more",
+                    f"a program of this machine listens on it at {listener.address}, and gets no more of it",
                     "Use another port of the machine, or stop that program.",
                 )
             found[note] = None
