@@ -53,13 +53,15 @@ class SlotFiles:
     """They are locked for all other processes as long as a `with` block of this lasts.
 
     damaged: what could not be read so far, by number (-1 is the prefix).
+    wait: for another process that has them; else that is a BlockingIOError.
     Raises OSError when the folders cannot be made.
     """
 
-    __slots__ = ("_folder", "_slots", "damaged", "layout")
+    __slots__ = ("_folder", "_slots", "_wait", "damaged", "layout")
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, wait: bool = True) -> None:
         self.layout = layout
+        self._wait = wait
         self.damaged: dict[int, Damaged] = {}
         self._folder = self._slots = -1
 
@@ -76,7 +78,7 @@ class SlotFiles:
             self._open()
         try:
             # The folder itself: a full disk has no room for a file.
-            fcntl.flock(self._slots, fcntl.LOCK_EX)
+            fcntl.flock(self._slots, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
         except BaseException:
             self.close()
             raise
