@@ -158,8 +158,8 @@ def _operations(member: Member, look: Look) -> Iterator[str]:
     for address in look.plan.addresses:
         yield Operation("add", address).describe()
     mine = [each.partition("/")[0] for each in own]
-    for family, features in look.walls.features.items():
-        for line in _firewall(family, look, features):
+    for family in look.walls.tools:
+        for line in _firewall(family, look, look.walls.features(family)):
             if any(address in _ADDRESS.findall(line) for address in mine):
                 yield line
 
