@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nspawn.model.netview import Rule
-from nspawn.model.slot import Subnet
+from nspawn.model.netview import Link, Rule
+from nspawn.model.slot import Subnet, slot_of
 
 #: MAC of the bridge: fixed, or it would follow its ports', and the containers' neighbour entries would age.
 BRIDGE_MAC = "02:6e:73:70:ff:ff"
 #: IFA_F_NODAD, IFA_F_NOPREFIXROUTE.
 NODAD, NOPREFIXROUTE = 0x02, 0x200
+
+
+def is_ours(link: Link) -> bool:
+    """Whether an interface is our bridge, whatever its name, or a container's."""
+    if link.kind == "bridge":
+        return link.mac == BRIDGE_MAC
+    return link.kind == "veth" and slot_of(link.name) >= 0
 
 
 class Features(NamedTuple):

@@ -7,7 +7,7 @@ they are about.
 
 from __future__ import annotations
 
-from nspawn.model.netplan import BRIDGE_MAC, Proxy, Sysctl, WantedAddress, WantedLink, WantedRoute
+from nspawn.model.netplan import Proxy, Sysctl, WantedAddress, WantedLink, WantedRoute, is_ours
 from nspawn.model.netview import PROTOCOL, Rule
 from nspawn.model.slot import slot_of
 from nspawn.network import rules
@@ -39,6 +39,8 @@ def operations(view: View, plan: Plan) -> list[Operation]:
     _routes(view, plan, names, added, deleted)
     _proxies(view, plan, names, added, deleted)
     _rules(view, plan, added, deleted)
+    former = _former(view, plan)
+    deleted += [Operation("delete", WantedLink(link.name, link.kind, link.mac)) for link in former]
     return added + deleted
 
 
@@ -48,7 +50,7 @@ def teardown(view: View, bridge: str, before: Mapping[str, str], base: int = 100
     before: sysctls by path, as they were before us; base: of the rules' priorities.
     """
     names = {link.ifindex: link.name for link in view.links}
-    gone = [link for link in view.links if is_ours(link, bridge)]
+    gone = [link for link in view.links if is_ours(link)]
     indexes = {link.ifindex for link in gone}
     found = [
         Operation("delete", WantedLink(link.name, link.kind, link.mac))
@@ -70,13 +72,6 @@ def teardown(view: View, bridge: str, before: Mapping[str, str], base: int = 100
     return found
 
 
-def is_ours(link: Link, bridge: str) -> bool:
-    """Whether an interface is the bridge or a container's."""
-    if link.kind == "bridge":
-        return link.name == bridge and link.mac == BRIDGE_MAC
-    return link.kind == "veth" and slot_of(link.name) >= 0
-
-
 def _links(view: View, plan: Plan, names: Mapping[int, str]) -> list[Operation]:
     found = []
     for wanted in plan.links:
@@ -87,6 +82,14 @@ def _links(view: View, plan: Plan, names: Mapping[int, str]) -> list[Operation]:
         elif not there.up or names.get(there.master, "") != wanted.master:
             found.append(Operation("set", wanted))
     return found
+
+
+def _former(view: View, plan: Plan) -> list[Link]:
+    """A bridge of ours that is not in the plan: its name was changed."""
+    wanted = {each.name for each in plan.links}
+    return [
+        link for link in view.links if link.kind == "bridge" and is_ours(link) and link.name not in wanted
+    ]
 
 
 def _sysctls(view: View, plan: Plan) -> list[Operation]:
@@ -107,7 +110,9 @@ def _addresses(
         (names.get(each.ifindex, ""), each.family, each.address, each.length) for each in view.addresses
     }
     added += [Operation("add", each) for key, each in wanted.items() if key not in present]
-    ours = {link.ifindex for link in view.links if is_ours(link, plan.bridge)}
+    ours = {link.ifindex for link in view.links if is_ours(link)} - {
+        link.ifindex for link in _former(view, plan)
+    }
     for each in view.addresses:
         key = (names.get(each.ifindex, ""), each.family, each.address, each.length)
         if each.ifindex in ours and _counts(each) and key not in wanted:
@@ -157,28 +162,32 @@ def _proxies(
 def _rules(view: View, plan: Plan, added: list[Operation], deleted: list[Operation]) -> None:
     """A deletion is by the attributes that it names, so it may meet another rule that has these and more.
 
-    Where that could be one that shall stay, that one goes as well, and comes again.
+    Where that could be one that shall stay, that one goes as well, and comes again.  What was just added is
+    safe: the kernel takes the first, and adds behind all of a priority.
     """
     base = plan.rules[0].priority if plan.rules else 0
-    left = [rule for rule in view.rules if _is_our_rule(rule, plan.bridge, base)]
-    told = all(rule.protocol != _UNTOLD for rule in left)
-    missing, kept = [], []
-    for wanted in plan.rules:
-        same = wanted if told else wanted._replace(protocol=_UNTOLD)
-        if same in left:
-            left.remove(same)
-            kept.append(wanted)
+    present = [rule for rule in view.rules if _is_our_rule(rule, plan.bridge, base)]
+    untold = any(rule.protocol == _UNTOLD for rule in present)
+    wanted = {rule._replace(protocol=_UNTOLD) if untold else rule: rule for rule in plan.rules}
+    kept: dict[Rule, Rule] = {}
+    left = []
+    for rule in present:
+        if rule in wanted and rule not in kept:
+            kept[rule] = wanted[rule]
         else:
-            missing.append(wanted)
+            left.append(rule)
+    extras: dict[tuple[int, int], list[Rule]] = {}
+    for rule in left:
+        extras.setdefault((rule.family, rule.priority), []).append(rule)
     again = [
-        each for each in kept if any(_bare(extra) != _bare(each) and _may_meet(extra, each) for extra in left)
+        rule
+        for rule in kept.values()
+        if any(_may_meet(extra, rule) for extra in extras.get((rule.family, rule.priority), ()))
     ]
-    added += [Operation("add", each) for each in missing]
-    unsafe = [each for each in missing if any(_may_meet(extra, each) for extra in left)]
-    again += unsafe
-    deleted += [Operation("delete", each) for each in again]
-    deleted += [Operation("delete", _bare(each)) for each in left]
-    deleted += [Operation("add", each) for each in again]
+    added += [Operation("add", rule) for key, rule in wanted.items() if key not in kept]
+    deleted += [Operation("delete", rule) for rule in again]
+    deleted += [Operation("delete", _bare(rule)) for rule in left]
+    deleted += [Operation("add", rule) for rule in again]
 
 
 def _bare(rule: Rule) -> Rule:

@@ -224,7 +224,8 @@ class _Making:
     def _sysctls(self) -> Iterator[Sysctl]:
         """accept_ra: Android's default would let a container announce routes to the phone.
 
-        rp_filter: strict, it would drop the answers to what left by a pin; loose does not.
+        rp_filter: strict, it would drop the answers to what left by a pin; loose does not.  accept_ra of an
+        uplink: with forwarding on, 1 means no more, and the routes that it gave are purged (Android has 2).
         """
         for link in self._outer():
             yield Sysctl(f"net/ipv4/conf/{link}/route_localnet", "1")
@@ -233,6 +234,8 @@ class _Making:
                 yield Sysctl(f"net/ipv6/conf/{link}/accept_ra", "0")
         for uplink in self.paths.all:
             yield Sysctl(f"net/ipv4/conf/{uplink.interface(4)}/rp_filter", "2", only="1")
+            if self.features.ipv6:
+                yield Sysctl(f"net/ipv6/conf/{uplink.name}/accept_ra", "2", only="1")
         for link in dict.fromkeys(uplink.name for _, _, uplink in self.globals):
             yield Sysctl(f"net/ipv6/conf/{link}/proxy_ndp", "1")
         yield Sysctl("net/ipv4/ip_forward", "1")

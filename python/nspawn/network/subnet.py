@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nspawn.model import prefix
-from nspawn.model.netplan import Note
+from nspawn.model.netplan import Note, is_ours
 from nspawn.model.netview import PROTOCOL
-from nspawn.model.slot import Subnet, slot_of
+from nspawn.model.slot import Subnet
 from nspawn.model.uplink import WIDEST
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ def in_use(view: View, bridge: str) -> Iterator[Taken]:
     Routes to nearly everything are no obstacle: ours are more specific.
     """
     names = {link.ifindex: link.name for link in view.links}
-    ours = {index for index, name in names.items() if name == bridge or slot_of(name) >= 0}
+    ours = {link.ifindex for link in view.links if link.name == bridge or is_ours(link)}
     for address in view.addresses:
         if address.ifindex not in ours and address.scope == 0:
             where = f"{address.address}/{address.length} on {names.get(address.ifindex, '?')}"
