@@ -1,4 +1,4 @@
-"""The network's agent, one run: `network.py up|down`.  Started with `python -I -S`, by the spawner or a command."""
+"""One run of the network's agent: `network.py up|down`, started with `python -I -S`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The operations, done: by netlink in batches, and in files of /proc/sys whose values before are remembered."""
+"""The operations, done: by netlink in batches, and in /proc/sys, whose values before are remembered."""
 
 from __future__ import annotations
 
@@ -143,6 +143,7 @@ def _add(batch: Batch, operation: Operation) -> None:
     if isinstance(what, WantedLink) and operation.verb == "add":
         batch.bridge(what.name, what.mac, text)
         return
+    assert not isinstance(what, Sysctl)
     name = what.name if isinstance(what, WantedLink) else what.link
     ifindex = _index(name)
     if not ifindex and delete:

@@ -1,4 +1,4 @@
-"""What there is now: the kernel's links, addresses, routes and rules, settings, and Android's names of tables."""
+"""What there is now: links, addresses, routes, rules, settings, and Android's names of tables."""
 
 from __future__ import annotations
 

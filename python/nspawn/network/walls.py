@@ -19,13 +19,13 @@ _COMMANDS = {4: "iptables-restore", 6: "ip6tables-restore"}
 
 
 class Walls:
-    """applied: the digests of what was last applied, by family; "" for what is not known, which is filled anew.
+    """applied: the digest of what was last applied, for IPv4 and IPv6; without one it is filled anew.
 
     Raises Unsupported when there is no iptables; without ip6tables there is only less.
     """
 
-    def __init__(self, environ: Mapping[str, str], applied: Mapping[int, str]) -> None:
-        self.applied = {family: applied.get(family, "") for family in (4, 6)}
+    def __init__(self, environ: Mapping[str, str], applied: tuple[str, str] = ("", "")) -> None:
+        self.applied = {4: applied[0], 6: applied[1]}
         self.tools: dict[int, Tool] = {4: xtables.find(environ, 4)}
         try:
             self.tools[6] = xtables.find(environ, 6)

@@ -1,7 +1,7 @@
 """The network's agent: a short-lived process that makes what is there into what the containers need.
 
-One run observes, plans, compares and applies; it is idempotent, and a second one changes nothing.  The spawner
-and commands start it.
+One run observes, plans, compares and applies; it is idempotent, and a second one changes nothing.  The
+spawner and commands start it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from nspawn.kernel.process import boot_id
 from nspawn.layout import PASSED_ON, Layout
 from nspawn.model.record import Record, error_record, raise_error
 from nspawn.service import netstate
-from nspawn.service.netlook import Look as Look
-from nspawn.service.netlook import look as look
+from nspawn.service.netlook import Look, look
 from nspawn.service.netruns import Down, Up
+
+__all__ = ["Look", "look", "main", "run_agent"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the network is and what it shall be, without changing anything: for the agent, commands and the web."""
+"""What the network is and what it shall be; nothing is changed.  For the agent, commands and the web."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOST = "(lost)"
 
 
 class Look(NamedTuple):
-    """slots: all; active: those whose veth is there; fresh: the subnet was chosen now and is to be remembered.
+    """slots: all; active: those whose veth is there; fresh: the subnet was chosen now, and is not remembered.
 
     page: its port.  operations: what leads from what is there to the plan, [] when all is well; the firewall
     (walls) is compared by itself.  notes: the plan's, and what was found on the way.
@@ -64,7 +64,7 @@ def look(
     page: int | None = None,
     bridge: bool | None = None,
 ) -> Look:
-    """Observe and plan.  Raises UsageError for a wrong config.toml, Unsupported where there can be no network.
+    """Observe and plan.  UsageError for a wrong config.toml, Unsupported where there can be no network.
 
     refill: the firewall is not compared with what was done last.  page: its port, None for what config.toml
     says.  bridge: whether the kernel can make one, None for looking.
@@ -87,7 +87,7 @@ def look(
         chosen, more = subnet.choose(view, config)
         notes += more
         fresh = True
-    walls = Walls(environ, {} if refill else last.digests)
+    walls = Walls(environ, ("", "") if refill else last.digests)
     features = observe.features(
         netlink, environ, view, config.bridge, bridge=last.bridges if bridge is None else bridge
     )._replace(nat6=walls.nat6, connmark=walls.connmark)

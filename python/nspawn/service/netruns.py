@@ -38,7 +38,7 @@ _WHAT = "the network was not set up"
 
 
 class Up:
-    """refill: the firewall may have been flushed, and netd started anew.  page: its port, None for the set one."""
+    """refill: the firewall may have been flushed, and netd started anew.  page: its port, None as it is set."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class Down:
             if trouble := forwarding.run(words):
                 self._log(f"{done[-1]}: {trouble}")
         try:
-            done += Walls(self._environ, {}).remove()
+            done += Walls(self._environ).remove()
         except Unsupported:
             pass  # then there is none of ours
         except NspawnError as error:

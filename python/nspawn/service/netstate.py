@@ -1,4 +1,4 @@
-"""What the agent made of the network last, in this boot: `<root>/run/network`, a record for everyone to read."""
+"""What the agent made of the network last, in this boot: `<root>/run/network`, a record for all to read."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _LARGEST = 1 << 20
 class Last(NamedTuple):
     """bridge: its name; bridges: whether the kernel can make one, None when that is not known yet.
 
-    digests: of the firewall as it was applied, by family.  record: all of it, an error's too.
+    digests: of the firewall as it was applied, for IPv4 and IPv6.  record: all of it, an error's too.
     """
 
     bridge: str = ""
     bridges: bool | None = None
-    digests: dict[int, str] = {}
+    digests: tuple[str, str] = ("", "")
     record: Record | None = None
 
 
@@ -42,7 +42,7 @@ def read(layout: Layout) -> Last:
     return Last(
         record.text("bridge"),
         None if not mode else mode == "bridge",
-        {4: record.text("digest4"), 6: record.text("digest6")},
+        (record.text("digest4"), record.text("digest6")),
         record,
     )
 
