@@ -89,6 +89,21 @@ def build(commands: dict[str, Command]) -> Parser:
     )
     guard.add_argument("feature", nargs="?", metavar="FEATURE", help="pid, ipc, uts, cgroup, time or net")
     guard.add_argument("--json", action="store_true", help="for programs")
+    net = add("net", named=False)
+    net.add_argument(
+        "action",
+        nargs="?",
+        default="status",
+        choices=["status", "explain", "watch", "up", "down"],
+        help="explain: why a container's traffic goes where it goes; watch: tell each change; "
+        "down: remove all that was set up",
+    )
+    net.add_argument("name", nargs="?", metavar="NAME", help="of a container, for explain")
+    net.add_argument("--json", action="store_true", help="status, explain: for programs")
+    net.add_argument("--force", action="store_true", help="down: also while containers use it")
+    net.add_argument(
+        "--dry-run", action="store_true", help="up, down: only show the commands it would stand for"
+    )
     login = add("login", named=False)
     login.add_argument("--code", action="store_true", help="only the code")
     login.add_argument(

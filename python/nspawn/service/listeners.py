@@ -63,7 +63,11 @@ def clashes(forwards: Iterable[Forward], among: Sequence[Listener] | None = None
     found: dict[tuple[str, int, str], int] = {}
     for forward in forwards:
         for each in there:
-            if each.proto == forward.proto and forward.host <= each.port <= forward.last and _meet(forward, each):
+            if (
+                each.proto == forward.proto
+                and forward.host <= each.port <= forward.last
+                and _meet(forward, each)
+            ):
                 found.setdefault((str(forward), each.port, each.proto), each.inode)
     programs = _programs(set(list(found.values())[:_MOST]))
     return [Clash(*key, programs.get(inode, "")) for key, inode in found.items()]

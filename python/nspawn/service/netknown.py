@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nspawn.container.state import read_record
-from nspawn.errors import NspawnError
 from nspawn.kernel.slotfiles import name_owner, peek
 from nspawn.model import settings as setting
 from nspawn.model.slot import mac, veth
+from nspawn.service import netstate
 from nspawn.service.slots import is_link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from nspawn.errors import Damaged
     from nspawn.layout import Layout
     from nspawn.model.record import Record
     from nspawn.model.settings import Settings
     from nspawn.model.slot import Slot, Subnet
-
-VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +39,8 @@ class Known:
 
     subnet: Subnet | None = None
     slots: Mapping[str, Slot] = field(default_factory=dict)
-    damaged: Sequence[NspawnError] = ()
+    damaged: Sequence[Damaged] = ()
     egress: Mapping[int, Egress] = field(default_factory=dict)
-    record: Record | None = None
 
     def describe(self, name: str, value: Settings) -> dict[str, Any] | None:
         """The part `network` of a container's JSON; None when it has no addresses."""
@@ -84,18 +81,11 @@ def text(address: bytes) -> str:
 def load(layout: Layout) -> Known:
     """Read it; what is damaged is told in `damaged`."""
     subnet, slots, broken = peek(layout)
-    damaged: list[NspawnError] = list(broken)
-    record = None
-    try:
-        record = read_record(layout.network_state, "the state of the network", VERSION)
-    except NspawnError as error:
-        damaged.append(error)
     return Known(
         subnet=subnet,
         slots={slot.owner: slot for slot in slots},
-        damaged=damaged,
-        egress=_egress(record),
-        record=record,
+        damaged=broken,
+        egress=_egress(netstate.read(layout).record),
     )
 
 
@@ -110,3 +100,17 @@ def _egress(record: Record | None) -> dict[int, Egress]:
             key = -1 if number == "*" else int(number)
             found[key] = Egress(uplink="" if uplink == "-" else uplink, why=why)
     return found
+
+
+def summary(known: Known) -> dict[str, Any]:
+    """What is told of each change: whether it is up, and where each container's traffic goes."""
+    free = known.egress.get(-1)
+    return {
+        "up": bool(known.egress),
+        "free": free.as_dict() if free else None,
+        "paths": {
+            slot.owner[5:]: known.egress[slot.number].as_dict()
+            for slot in known.slots.values()
+            if slot.owner.startswith("name:") and slot.number in known.egress
+        },
+    }

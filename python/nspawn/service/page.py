@@ -103,9 +103,9 @@ def _holder(number: int) -> str:
 def _meets_loopback(address: str) -> bool:
     """Whether a listener there keeps others from 127.0.0.1: one at any address, or just at this one.
 
-    The keeper's own at ::1 does not.  address: as in /proc/net/tcp or tcp6, little-endian words.
+    The keeper's own at ::1 does not.
     """
-    return not address.strip("0") or address.endswith("0100007F")
+    return address in ("0.0.0.0", "::", "127.0.0.1")  # noqa: S104
 
 
 def _sockets(pid: int) -> set[str]:
@@ -125,14 +125,12 @@ def _sockets(pid: int) -> set[str]:
 
 
 def _listening(path: str) -> list[tuple[int, str, str]]:
-    """(port, inode, address in hexadecimal) of each listening socket."""
+    """(port, inode, address) of each listening socket."""
+    from nspawn.model import listening  # not at the start: the service's first processes import this module
+
     try:
         with open(path, encoding="ascii") as file:
             text = file.read()
     except OSError:
         return []
-    pattern = r"^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F:]+ 0A(?: +\S+){5} +(\d+)"
-    return [
-        (int(number, 16), inode, address)
-        for address, number, inode in re.findall(pattern, text, re.MULTILINE)
-    ]
+    return [(found.port, found.inode, found.address) for found in listening.listeners(text)]
