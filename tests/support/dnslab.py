@@ -187,8 +187,15 @@ class DnsLab:
         place.mkdir(parents=True, exist_ok=True)
         (self.phone / "dump").write_text(text)
         program = place / "dumpsys"
-        program.write_text(f'#!/bin/sh\n[ "$*" = connectivity ] && exec /bin/cat {self.phone}/dump\nexit 1\n')
+        script = f'echo x >>{self.phone}/dumps; [ "$*" = connectivity ] && exec /bin/cat {self.phone}/dump'
+        program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
+
+    @property
+    def dumps(self) -> int:
+        """How often dumpsys was run."""
+        place = self.phone / "dumps"
+        return len(place.read_text().splitlines()) if place.exists() else 0
 
     # Asking
 
