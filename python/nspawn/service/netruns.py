@@ -9,7 +9,7 @@ from nspawn.errors import NspawnError, Unsupported
 from nspawn.kernel import slotfiles
 from nspawn.kernel.rtnl import Rtnl
 from nspawn.model.netconfig import NetConfig
-from nspawn.model.netplan import Sysctl
+from nspawn.model.netplan import Sysctl, is_ours
 from nspawn.model.netview import PROTOCOL
 from nspawn.model.record import Record, error_record
 from nspawn.model.slot import slot_of
@@ -89,7 +89,7 @@ class Up:
                 Down(self._layout, self._environ, self._log).take_down(netlink)
                 self._before = before(self._layout)
                 continue
-            clean = is_clean(found.view, found.config.bridge) if clean is None else clean
+            clean = is_clean(found.view) if clean is None else clean
             try:
                 return self._apply(netlink, found)
             except OSError as error:
@@ -246,10 +246,10 @@ def before(layout: Layout) -> apply.Before:
     return apply.Before(f"{layout.network}/before")
 
 
-def is_clean(view: View, bridge: str) -> bool:
+def is_clean(view: View) -> bool:
     """Whether there is nothing of ours."""
     ours = any(rule.protocol == PROTOCOL for rule in view.rules)
-    return not ours and not any(diff.is_ours(link, bridge) for link in view.links)
+    return not ours and not any(is_ours(link) for link in view.links)
 
 
 def log_lines(log: Log, lines: list[str]) -> None:
