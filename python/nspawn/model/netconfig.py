@@ -23,10 +23,10 @@ _IPV6 = ("auto", "off")
 class NetConfig(NamedTuple):
     """What a person may choose for the whole network.
 
-    bridge: name of the interface.  subnet, subnet6: wanted; what is used is chosen once.  order: which uplink
-    is taken by what has no pin: words (model.words), those with commas between them are equal.  rule_base: the
-    first of the 3000 priorities of rules that are ours.  ipv6: "auto": NAT where the kernel has it, "off".
-    dns: servers of last resort.  allow_page: containers may reach the page.
+    bridge: name of the interface.  subnet, subnet6: wanted; what is used is chosen once.  order: which
+    uplink is taken by what has no pin: words (model.words), those with commas between them are equal.
+    rule_base: the first of the 3000 priorities of rules that are ours.  ipv6: "auto" (NAT where the kernel
+    has it) or "off".  dns: servers of last resort.  allow_page: containers may reach the page.
     """
 
     bridge: str = "nspawn_br1"
@@ -45,7 +45,7 @@ class NetConfig(NamedTuple):
 
 
 def from_table(table: Mapping[str, object], what: str = "network") -> NetConfig:
-    """The table `[network]` as tomllib gives it, checked in whole; or UsageError.  what: begins the errors."""
+    """The table `[network]` as tomllib gives it, checked in whole; or UsageError.  what begins the errors."""
     found: dict[str, object] = {}
     for key, value in table.items():
         check = _CHECKS.get(key)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nspawn.model import words
 from nspawn.model.netview import LOCAL, LOCAL_NETWORK, MAIN, PROTOCOL, Link, View
 from nspawn.model.uplink import WIDEST, is_never
-from nspawn.model.words import KINDS as KINDS
+from nspawn.model.words import KINDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ def survey(view: View, rt_tables: Mapping[int, str]) -> tuple[list[Uplink], list
     told = _read_rules(view.rules)
     tethered = {rule.oif for rule in view.rules if rule.table == LOCAL_NETWORK and rule.oif}
     tethered |= {
-        links[route.oif].name
-        for route in view.routes
-        if route.table == LOCAL_NETWORK and route.oif in links
+        links[route.oif].name for route in view.routes if route.table == LOCAL_NETWORK and route.oif in links
     }
     found: dict[str, Uplink] = {}
     excluded: dict[str, Excluded] = {}
@@ -192,7 +190,12 @@ def _ways(view: View, links: Mapping[int, Link]) -> dict[tuple[int, int], list[L
     """By (family, table): the interfaces of the routes to nearly everything."""
     ways: dict[tuple[int, int], list[Link]] = {}
     for route in view.routes:
-        if route.kind == "unicast" and route.oif in links and route.protocol != PROTOCOL and _is_wide(route.dst):
+        if (
+            route.kind == "unicast"
+            and route.oif in links
+            and route.protocol != PROTOCOL
+            and _is_wide(route.dst)
+        ):
             ways.setdefault((route.family, route.table), []).append(links[route.oif])
     return ways
 

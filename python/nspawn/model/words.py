@@ -17,9 +17,7 @@ def check(word: str) -> str:
     if not good or word in (".", "..") or word.startswith("-"):
         raise UsageError(f"{word[:60]!r} is neither an interface nor a kind of network", hint=_HINT)
     if len(word) > LONGEST and not is_glob(word):
-        raise UsageError(
-            f"{word[:60]!r} is no interface", f"a name has at most {LONGEST} characters", _HINT
-        )
+        raise UsageError(f"{word[:60]!r} is no interface", f"a name has at most {LONGEST} characters", _HINT)
     if len(word) > 60:
         raise UsageError(f"{word[:60]!r} is too long", "", _HINT)
     return word

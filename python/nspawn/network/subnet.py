@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nspawn.model import prefix
-from nspawn.model.netplan import Note
+from nspawn.model.netplan import Note, is_ours
 from nspawn.model.netview import PROTOCOL
-from nspawn.model.slot import Subnet, slot_of
+from nspawn.model.slot import Subnet
 from nspawn.model.uplink import WIDEST
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LENGTH4 = 24
 _LENGTH6 = 64
 _FIRST = 10 << 24 | 11 << 16
-#: Where the search goes when the wanted one is taken: 10.11.0.0 onwards, what is before it, and the other ranges.
+#: Where the search goes when the wanted one is taken: 10.11.0.0 and after, before, the other ranges.
 _RANGES = (
     (_FIRST, 11 << 24),
     (10 << 24, _FIRST),
@@ -36,7 +36,7 @@ class Taken:
     __slots__ = ("family", "first", "last", "length", "where")
 
     def __init__(self, network: Prefix, where: str) -> None:
-        self.family, number, self.length = network
+        self.family, _, self.length = network
         self.first = prefix.network(*network)
         self.last = self.first + (1 << prefix.BITS[self.family] - self.length) - 1
         self.where = where
@@ -49,9 +49,9 @@ def choose(view: View, config: NetConfig) -> tuple[Subnet, list[Note]]:
     notes = []
     base4, length4 = wanted.base4, wanted.length4
     if _first_in(base4, length4, taken, 4) is not None:
-        base4, length4 = _free4(taken, wanted), _LENGTH4
-        if base4 == wanted.base4:
-            length4 = wanted.length4
+        free = _free4(taken)
+        if free is not None:
+            base4, length4 = free, _LENGTH4
         notes.append(_note(view, config, config.subnet, f"{prefix.spell(4, base4)}/{length4}"))
     base6 = wanted.base6
     if _first_in(base6, _LENGTH6, taken, 6) is not None:
@@ -83,7 +83,7 @@ def in_use(view: View, bridge: str) -> Iterator[Taken]:
     Routes to nearly everything are no obstacle: ours are more specific.
     """
     names = {link.ifindex: link.name for link in view.links}
-    ours = {index for index, name in names.items() if name == bridge or slot_of(name) >= 0}
+    ours = {link.ifindex for link in view.links if link.name == bridge or is_ours(link)}
     for address in view.addresses:
         if address.ifindex not in ours and address.scope == 0:
             where = f"{address.address}/{address.length} on {names.get(address.ifindex, '?')}"
@@ -105,8 +105,8 @@ def _first_in(base: int, length: int, taken: list[Taken], family: int) -> Taken 
     return None
 
 
-def _free4(taken: list[Taken], wanted: Subnet) -> int:
-    """The first free /24; the wanted one after all when none is."""
+def _free4(taken: list[Taken]) -> int | None:
+    """The first free /24."""
     size = 1 << 32 - _LENGTH4
     for start, end in _RANGES:
         base = start
@@ -115,7 +115,7 @@ def _free4(taken: list[Taken], wanted: Subnet) -> int:
             if found is None:
                 return base
             base = (found.last // size + 1) * size
-    return wanted.base4
+    return None
 
 
 def _note(view: View, config: NetConfig, wanted: str, chosen: str) -> Note:
@@ -127,7 +127,9 @@ def _note(view: View, config: NetConfig, wanted: str, chosen: str) -> Note:
             f"the containers' network {wanted} is in use", f"{where}, and no other is free", _HINT_CHOOSE
         )
     return Note(
-        f"the containers have {chosen} instead of {wanted}", f"the wanted one is in use: {where}", _HINT_CHOOSE
+        f"the containers have {chosen} instead of {wanted}",
+        f"the wanted one is in use: {where}",
+        _HINT_CHOOSE,
     )
 
 

@@ -11,11 +11,7 @@ from nspawn.service import config
 
 if TYPE_CHECKING:
     from nspawn.layout import Layout
-    from nspawn.model.listening import Listener
     from nspawn.model.record import Record
-
-#: A listener there keeps others from 127.0.0.1; the keeper's own at ::1 does not.
-_MEETS_LOOPBACK = ("0.0.0.0", "::", "127.0.0.1")  # noqa: S104
 
 
 def port(layout: Layout) -> int:
@@ -48,9 +44,9 @@ def find_own(layout: Layout, answer: Record) -> int:
     without the keeper.
     """
     ours = _sockets(answer.integer("keeper")) | _sockets(answer.integer("pid"))
-    for listener in _listening("/proc/net/tcp"):
-        if listener.inode in ours:
-            return listener.port
+    for port_, inode, _address in _listening("/proc/net/tcp"):
+        if inode in ours:
+            return port_
     again = "reboot" if os.environ.get("ANDROID_ROOT") else "nspawn shutdown && nspawn serve"
     found = trouble(answer)
     if found:
@@ -66,7 +62,7 @@ def by_name(answer: Record, number: int) -> bool:
     """
     ours = _sockets(answer.integer("keeper")) | _sockets(answer.integer("pid"))
     return all(
-        any(listener.port == number and listener.inode in ours for listener in _listening(path))
+        any(port_ == number and inode in ours for port_, inode, _address in _listening(path))
         for path in ("/proc/net/tcp", "/proc/net/tcp6")
     )
 
@@ -87,10 +83,10 @@ def trouble(answer: Record) -> str:
 def _holder(number: int) -> str:
     """` by NAME (process N)`, when it can be told: sockets of others' network namespaces cannot."""
     wanted = {
-        listener.inode
+        inode
         for path in ("/proc/net/tcp", "/proc/net/tcp6")
-        for listener in _listening(path)
-        if listener.port == number and listener.address in _MEETS_LOOPBACK
+        for port_, inode, address in _listening(path)
+        if port_ == number and _meets_loopback(address)
     }
     pids = [int(each) for each in os.listdir("/proc") if each.isdigit()] if wanted else []
     # A child has its parent's sockets too, for a moment or for good: the oldest is named.
@@ -102,6 +98,14 @@ def _holder(number: int) -> str:
         except OSError:
             continue
     return ""
+
+
+def _meets_loopback(address: str) -> bool:
+    """Whether a listener there keeps others from 127.0.0.1: one at any address, or just at this one.
+
+    The keeper's own at ::1 does not.
+    """
+    return address in ("0.0.0.0", "::", "127.0.0.1")  # noqa: S104
 
 
 def _sockets(pid: int) -> set[str]:
@@ -120,8 +124,8 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def _listening(path: str) -> list[Listener]:
-    """Each listening socket."""
+def _listening(path: str) -> list[tuple[int, str, str]]:
+    """(port, inode, address) of each listening socket."""
     from nspawn.model import listening  # not at the start: the service's first processes import this module
 
     try:
@@ -129,4 +133,4 @@ def _listening(path: str) -> list[Listener]:
             text = file.read()
     except OSError:
         return []
-    return list(listening.listeners(text))
+    return [(found.port, found.inode, found.address) for found in listening.listeners(text)]
