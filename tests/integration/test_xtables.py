@@ -190,7 +190,7 @@ def test_removing_leaves_everything_else_as_it_was(fire: Firewall, family: int) 
 @pytest.mark.parametrize(
     "damage",
     [
-        "-t nat -F PREROUTING",
+        "-t nat -D PREROUTING -j NSPAWN-PRE",
         "-t nat -A POSTROUTING -j NSPAWN-POST",
         "-t raw -D PREROUTING 1",
         "-F NSPAWN-INPUT",
