@@ -49,7 +49,7 @@ class Network:
                 f"{what} (network.mode={mode})",
                 f"A network of its own: nspawn set {name} network.mode=nat",
             )
-        firewall = Walls(self._environ, {}).script(found.look.plan.firewall) if member.running else []
+        firewall = Walls(self._environ).script(found.look.plan.firewall) if member.running else []
         return netstory.explain(member, found.look, found.notes, firewall)
 
     def watch(self) -> Iterator[list[str]]:
