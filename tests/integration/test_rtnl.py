@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +13,8 @@ import pytest
 from nspawn.kernel import libc
 from nspawn.kernel.rtbatch import Batch
 from nspawn.kernel.rtnl import Rtnl
-from nspawn.model.netview import Address, Link, Route, Rule
+from nspawn.model.netplan import NODAD, NOPREFIXROUTE, WantedAddress, WantedRoute
+from nspawn.model.netview import Link, Route, Rule
 from tests.support.command import check
 
 pytestmark = pytest.mark.root
@@ -126,29 +129,41 @@ def test_routes_and_addresses_are_read_as_they_were_made(netlink: Rtnl) -> None:
     assert (1, 4, "127.0.0.1", 8, 254) in addresses
 
 
-def test_routes_are_made_replaced_and_go_again(netlink: Rtnl) -> None:
+def test_routes_are_made_beside_others_and_go_again(netlink: Rtnl) -> None:
     wlan()
     index = next(link.ifindex for link in netlink.links() if link.name == "wlan0")
     before = ip("route", "show", "table", "all"), ip("-6", "route", "show", "table", "all")
     routes = [
-        Route(4, "0.0.0.0/0", 10005, index, "192.168.1.1", protocol=78),
-        Route(4, "192.168.1.0/24", 10005, index, scope=253, protocol=78, source="192.168.1.2"),
-        Route(6, "::/0", 10005, index, "fd00::1", protocol=78, metric=1024),
-        Route(4, "0.0.0.0/0", 10006, kind="unreachable", protocol=78),
+        WantedRoute("wlan0", 4, "0.0.0.0/0", 10005, via="192.168.7.1"),
+        WantedRoute("wlan0", 4, "192.168.1.0/24", 10005, scope=253, source="192.168.1.2"),
+        WantedRoute("wlan0", 6, "::/0", 10005, via="fd00::1", metric=1024),
+        WantedRoute("wlan0", 6, "fd11::/64", 254, metric=1024),
     ]
     batch = Batch()
     for route in routes:
-        batch.route(route, "")
+        batch.route(route, index, 78, "")
     netlink.send(batch)
-    assert sorted(route for route in netlink.routes() if route.protocol == 78) == sorted(routes)
-    batch = Batch()
-    batch.route(routes[0]._replace(via="192.168.1.9"), "")
-    batch.route(routes[0], "", delete=True)
     netlink.send(batch)
-    assert ip("route", "show", "table", "10005")[0] == "default via 192.168.1.9 dev wlan0 proto 78"
+    assert sorted(route for route in netlink.routes() if route.protocol == 78) == [
+        Route(4, "0.0.0.0/0", 10005, index, "192.168.7.1", protocol=78),
+        Route(4, "192.168.1.0/24", 10005, index, scope=253, protocol=78, source="192.168.1.2"),
+        Route(6, "::/0", 10005, index, "fd00::1", protocol=78, metric=1024),
+        Route(6, "fd11::/64", 254, index, protocol=78, metric=1024),
+    ]
+    moved = [route._replace(via="192.168.7.9" if route.family == 4 else "fd00::9") for route in routes[::2]]
     batch = Batch()
-    for route in [routes[0]._replace(via="192.168.1.9"), *routes[1:]]:
-        batch.route(route, "", delete=True)
+    for route in moved:
+        batch.route(route, index, 78, "")
+    for route in routes[::2]:
+        batch.route(route, index, 78, "", delete=True)
+    netlink.send(batch)
+    assert ip("route", "show", "table", "10005")[0] == "default via 192.168.7.9 dev wlan0 proto 78 onlink"
+    assert ip("-6", "route", "show", "table", "10005") == [
+        "default via fd00::9 dev wlan0 proto 78 metric 1024 onlink pref medium"
+    ]
+    batch = Batch()
+    for route in [*moved, *routes]:
+        batch.route(route, index, 78, "", delete=True)
     netlink.send(batch)
     assert (ip("route", "show", "table", "all"), ip("-6", "route", "show", "table", "all")) == before
 
@@ -160,14 +175,13 @@ def test_a_bridge_with_its_addresses_and_its_neighbours(netlink: Rtnl) -> None:
     netlink.send(batch)
     bridge = next(link for link in netlink.links() if link.name == "br0")
     wlan0 = next(link for link in netlink.links() if link.name == "wlan0")
-    assert bridge == Link(
-        bridge.ifindex, "br0", kind="bridge", up=False, running=False, mac="02:6e:73:70:ff:ff", mtu=1500
+    assert bridge._replace(running=False) == Link(
+        bridge.ifindex, "br0", kind="bridge", up=True, running=False, mac="02:6e:73:70:ff:ff", mtu=1500
     )
     batch = Batch()
-    batch.link(bridge.ifindex, "")
     batch.link(wlan0.ifindex, "", master=bridge.ifindex)
-    batch.address(Address(bridge.ifindex, 4, "10.11.0.1", 24), "")
-    batch.address(Address(bridge.ifindex, 6, "fd11::1", 64), "")
+    batch.address(WantedAddress("br0", 4, "10.11.0.1", 24), bridge.ifindex, "")
+    batch.address(WantedAddress("br0", 6, "fd11::1", 64, NODAD | NOPREFIXROUTE), bridge.ifindex, "")
     batch.proxy("fd00::5", wlan0.ifindex, "")
     netlink.send(batch)
     netlink.send(batch)
@@ -175,14 +189,14 @@ def test_a_bridge_with_its_addresses_and_its_neighbours(netlink: Rtnl) -> None:
     assert ip("neigh", "show", "proxy") == ["fd00::5 dev wlan0 proxy"]
     shown = ip("-o", "addr", "show", "br0")
     assert "inet 10.11.0.1/24 scope global" in shown[0]
-    assert "inet6 fd11::1/64 scope global nodad" in shown[1]
+    assert "inet6 fd11::1/64 scope global nodad noprefixroute" in shown[1]
     assert "tentative" not in shown[1]
     assert "forward_delay 0" in check(["ip", "-d", "link", "show", "br0"]).out
     assert "master br0" in check(["ip", "link", "show", "wlan0"]).out
     batch = Batch()
     batch.proxy("fd00::5", wlan0.ifindex, "", delete=True)
     batch.link(wlan0.ifindex, "", master=0)
-    batch.address(Address(bridge.ifindex, 4, "10.11.0.1", 24), "", delete=True)
+    batch.address(WantedAddress("br0", 4, "10.11.0.1", 24), bridge.ifindex, "", delete=True)
     batch.remove_link(bridge.ifindex, "")
     netlink.send(batch)
     assert not ip("neigh", "show", "proxy")
@@ -195,7 +209,7 @@ def test_a_refused_change_is_named_and_nothing_is_taken_away_after_it(netlink: R
     batch.rule(Rule(4, 10, table=254, protocol=78), "first")
     netlink.send(batch)
     batch = Batch()
-    batch.route(Route(4, "0.0.0.0/0", 10005, 77, protocol=78), "the route")
+    batch.route(WantedRoute("gone0", 4, "0.0.0.0/0", 10005), 77, 78, "the route")
     batch.rule(Rule(4, 11, table=254, protocol=78), "second")
     batch.rule(Rule(4, 10, table=254, protocol=78), "first", delete=True)
     with pytest.raises(OSError, match="No such device") as caught:
@@ -227,6 +241,19 @@ def test_a_dump_that_changed_meanwhile_is_made_again(netlink: Rtnl, monkeypatch:
     torn[:] = [True] * 1000
     with pytest.raises(OSError, match="changes too fast"):
         netlink.links()
+
+
+def test_kinds_of_interfaces_are_known_without_making_one(netlink: Rtnl) -> None:
+    with subprocess.Popen(["ip", "monitor", "link"], stdout=subprocess.PIPE) as monitor:
+        time.sleep(0.2)
+        assert netlink.has_kind("bridge")
+        assert netlink.has_kind("veth")
+        assert not netlink.has_kind("nosuch")
+        ip("link", "set", "lo", "up")
+        time.sleep(0.2)
+        monitor.terminate()
+        out = monitor.communicate()[0].decode()
+    assert [line.split()[1] for line in out.splitlines() if not line.startswith(" ")] == ["lo:"]
 
 
 def test_the_library_itself_is_not_loaded(netlink: Rtnl) -> None:

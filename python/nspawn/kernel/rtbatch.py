@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nspawn.kernel.rtnl import Message
-    from nspawn.model.netview import Address, Route, Rule
+    from nspawn.model.netplan import WantedAddress, WantedRoute
+    from nspawn.model.netview import Rule
 
 _REQUEST, _ACK = 0x1, 0x4
-_REPLACE, _EXCLUSIVE, _CREATE = 0x100, 0x200, 0x400
+_REPLACE, _EXCLUSIVE, _CREATE, _APPEND = 0x100, 0x200, 0x400, 0x800
 _NEWLINK, _DELLINK, _SETLINK = 16, 17, 19
 _NEWADDR, _DELADDR = 20, 21
 _NEWROUTE, _DELROUTE = 24, 25
@@ -25,9 +26,9 @@ _DELETIONS = (_DELLINK, _DELADDR, _DELROUTE, _DELNEIGH, _DELRULE)
 
 _FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6}
 _ACTIONS = {name: number for number, name in rtnl.ACTIONS.items()}
-_KINDS = {name: number for number, name in rtnl.KINDS.items()}
+_UNICAST = 1
+_ONLINK = 0x4
 _NTF_PROXY = 0x8
-_IFA_NODAD = 0x2
 _IFF_UP = 0x1
 
 
@@ -68,26 +69,26 @@ class Batch:
             found.append(("FRA_SUPPRESS_PREFIXLEN", rule.suppress))
         if rule.uids is not None:
             found.append(("FRA_UID_RANGE", f"{rule.uids[0]}:{rule.uids[1]}"))
-        if rule.protocol:
+        if rule.protocol > 0:
             found.append(("FRA_PROTOCOL", rule.protocol))
         message["attrs"] = found
         self._add(message, _DELRULE if delete else _NEWRULE, 0 if delete else _CREATE | _EXCLUSIVE, text)
 
-    def route(self, route: Route, text: str, *, delete: bool = False) -> None:
-        """A new one takes the place of one with the same destination and metric in its table."""
+    def route(self, route: WantedRoute, oif: int, protocol: int, text: str, *, delete: bool = False) -> None:
+        """Beside others with the same destination.  oif: the index of its interface."""
         message = classes("rtmsg").rtmsg()
         message["family"] = _FAMILIES[route.family]
         message["table"] = route.table if route.table < 256 else 0
-        message["proto"] = route.protocol
+        message["proto"] = protocol
         message["scope"] = route.scope
-        message["type"] = _KINDS[route.kind]
+        message["type"] = _UNICAST
+        message["flags"] = _ONLINK if route.via and not delete else 0
         address, _, length = route.dst.partition("/")
         message["dst_len"] = int(length)
-        found: list[tuple[str, Any]] = [("RTA_TABLE", route.table)]
+        found: list[tuple[str, Any]] = [("RTA_TABLE", route.table), ("RTA_OIF", oif)]
         if int(length):
             found.append(("RTA_DST", address))
         for name, value in (
-            ("RTA_OIF", route.oif),
             ("RTA_GATEWAY", route.via),
             ("RTA_PREFSRC", route.source),
             ("RTA_PRIORITY", route.metric),
@@ -95,18 +96,18 @@ class Batch:
             if value:
                 found.append((name, value))
         message["attrs"] = found
-        self._add(message, _DELROUTE if delete else _NEWROUTE, 0 if delete else _CREATE | _REPLACE, text)
+        self._add(message, _DELROUTE if delete else _NEWROUTE, 0 if delete else _CREATE | _APPEND, text)
 
-    def address(self, address: Address, text: str, *, delete: bool = False) -> None:
-        """Without the wait for others that might have it: it is of a network of ours."""
+    def address(self, address: WantedAddress, ifindex: int, text: str, *, delete: bool = False) -> None:
+        """An address, with its flags (IFA_F_*)."""
         message = classes("ifaddrmsg").ifaddrmsg()
         message["family"] = _FAMILIES[address.family]
         message["prefixlen"] = address.length
-        message["index"] = address.ifindex
-        message["scope"] = address.scope
-        message["attrs"] = [("IFA_LOCAL", address.address), ("IFA_ADDRESS", address.address)]
-        if address.family == 6 and not delete:
-            message["flags"] = _IFA_NODAD
+        message["index"] = ifindex
+        found: list[tuple[str, Any]] = [("IFA_LOCAL", address.address), ("IFA_ADDRESS", address.address)]
+        if address.flags and not delete:
+            found.append(("IFA_FLAGS", address.flags))
+        message["attrs"] = found
         self._add(message, _DELADDR if delete else _NEWADDR, 0 if delete else _CREATE | _REPLACE, text)
 
     def proxy(self, address: str, ifindex: int, text: str, *, delete: bool = False) -> None:
@@ -119,24 +120,12 @@ class Batch:
         self._add(message, _DELNEIGH if delete else _NEWNEIGH, 0 if delete else _CREATE | _REPLACE, text)
 
     def bridge(self, name: str, mac: str, text: str) -> None:
-        """A new bridge that forwards at once.  mac: its own, lest it take those of its ports in turn."""
+        """A new bridge, up, whose ports forward at once."""
         message = classes("ifinfmsg").ifinfmsg()
-        message["attrs"] = [
-            ("IFLA_IFNAME", name),
-            ("IFLA_ADDRESS", mac),
-            (
-                "IFLA_LINKINFO",
-                {
-                    "attrs": [
-                        ("IFLA_INFO_KIND", "bridge"),
-                        (
-                            "IFLA_INFO_DATA",
-                            {"attrs": [("IFLA_BR_FORWARD_DELAY", 0), ("IFLA_BR_STP_STATE", 0)]},
-                        ),
-                    ]
-                },
-            ),
-        ]
+        message["flags"] = message["change"] = _IFF_UP
+        data = {"attrs": [("IFLA_BR_FORWARD_DELAY", 0), ("IFLA_BR_STP_STATE", 0)]}
+        kind = {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", data)]}
+        message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", mac), ("IFLA_LINKINFO", kind)]
         self._add(message, _NEWLINK, _CREATE | _EXCLUSIVE, text)
 
     def link(self, ifindex: int, text: str, *, up: bool = True, master: int = -1) -> None:
@@ -150,6 +139,7 @@ class Batch:
         self._add(message, _SETLINK, 0, text)
 
     def remove_link(self, ifindex: int, text: str) -> None:
+        """Remove an interface that was made."""
         message = classes("ifinfmsg").ifinfmsg()
         message["index"] = ifindex
         self._add(message, _DELLINK, 0, text)

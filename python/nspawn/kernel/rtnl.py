@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Message = Any  # pyroute2 tells no types
     Value = TypeVar("Value")
 
-_REQUEST, _DUMP = 0x1, 0x300
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_EXCLUSIVE, _CREATE = 0x200, 0x400
 _INTERRUPTED = 0x10
 _ERROR, _DONE = 2, 3
 _NEWLINK, _GETLINK = 16, 18
@@ -68,8 +69,9 @@ _SECONDS = 5.0
 _TRIES = 10
 #: So many answers wait in the default receive buffer, 212 kB, without loss.
 _AT_ONCE = 64
-#: What is to be taken away may have gone by itself, with its interface.
+#: What is to be taken away may have gone by itself, with its interface; what is to be added may be there.
 _GONE = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL)
+_THERE = (errno.EEXIST,)
 
 
 def classes(name: str) -> Message:
@@ -126,7 +128,7 @@ class Rtnl:
         return [route for several in found for route in several]
 
     def rules(self) -> list[Rule]:
-        """Every rule of both families, in their order."""
+        """Every rule of both families, in their order; before Linux 4.17 without their protocol."""
         kind = classes("fibmsg").fibmsg
         request = struct.pack("=8BI", 0, 0, 0, 0, 0, 0, 0, 0, 0)
         return self._all(_GETRULE, _NEWRULE, request, lambda data: _rule(kind(data)))
@@ -136,6 +138,24 @@ class Rtnl:
         kind = classes("ndmsg").ndmsg
         request = struct.pack("=BxxxiHBB", 0, 0, 0, _NTF_PROXY, 0)
         return self._all(_GETNEIGH, _NEWNEIGH, request, lambda data: _proxy(kind(data)))
+
+    def has_kind(self, kind: str) -> bool:
+        """Whether the kernel can make interfaces of this kind, such as "bridge"; none is made.
+
+        What is known is refused because of the address (for a group), before that a name is looked for.
+        """
+        info = struct.pack("=HH", 5 + len(kind), 1) + kind.encode() + b"\0"
+        info += bytes(-len(info) % 4)
+        payload = struct.pack("=BxHiII", 0, 0, 0, 0, 0)
+        payload += struct.pack("=HH6sxx", 10, _IFLA_ADDRESS, b"\x01\0\0\0\0\0")
+        payload += struct.pack("=HH", 4 + len(info), _IFLA_LINKINFO) + info
+        flags = _REQUEST | _ACK | _CREATE | _EXCLUSIVE
+        message = HEADER.pack(HEADER.size + len(payload), _NEWLINK, flags, 0, 0) + payload
+        try:
+            self._send([(bytearray(message), "")], deletes=False)
+        except OSError as error:
+            return error.errno != errno.EOPNOTSUPP
+        return True
 
     def send(self, batch: Batch) -> None:
         """Make the changes in their order; OSError with the line of the first that the kernel refused.
@@ -166,7 +186,7 @@ class Rtnl:
                     continue
                 open_.discard(sequence)
                 number = -struct.unpack_from("=i", answer, HEADER.size)[0]
-                if number and not (deletes and number in _GONE):
+                if number and number not in (_GONE if deletes else _THERE):
                     refused[sequence] = _refusal(number, flags, answer, items[sequence - first][1])
         if refused:
             raise refused[min(refused)]
@@ -315,7 +335,7 @@ def _rule(message: Message) -> Rule | None:
         mask=found.pop("FRA_FWMASK", 0),
         uids=(int(first), int(last)) if uids else None,
         suppress=-1 if suppress == _NO_NUMBER else suppress,
-        protocol=found.pop("FRA_PROTOCOL", 0),
+        protocol=found.pop("FRA_PROTOCOL", -1),
     )
     more = found or group != _NO_NUMBER or message["tos"] or message["flags"] & _INVERTED
     return rule._replace(more=True) if more else rule

@@ -53,13 +53,15 @@ class SlotFiles:
     """They are locked for all other processes as long as a `with` block of this lasts.
 
     damaged: what could not be read so far, by number (-1 is the prefix).
+    wait: for another process that has them; else that is a BlockingIOError.
     Raises OSError when the folders cannot be made.
     """
 
-    __slots__ = ("_folder", "_slots", "damaged", "layout")
+    __slots__ = ("_folder", "_slots", "_wait", "damaged", "layout")
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, wait: bool = True) -> None:
         self.layout = layout
+        self._wait = wait
         self.damaged: dict[int, Damaged] = {}
         self._folder = self._slots = -1
 
@@ -76,7 +78,7 @@ class SlotFiles:
             self._open()
         try:
             # The folder itself: a full disk has no room for a file.
-            fcntl.flock(self._slots, fcntl.LOCK_EX)
+            fcntl.flock(self._slots, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
         except BaseException:
             self.close()
             raise
@@ -231,9 +233,9 @@ class SlotFiles:
             slot.host = new if slot.host == old else slot.host
             self.write(slot)
 
-    def remember(self, subnet: Subnet) -> None:
-        """It is this one from now on."""
-        _write(_PREFIX, Record(subnet.fields()), self._folder, sync=True)
+    def remember(self, subnet: Subnet, wish: str = "") -> None:
+        """It is this one from now on.  wish: what the choice followed from."""
+        _write(_PREFIX, Record((*subnet.fields(), ("wish", wish))), self._folder, sync=True)
 
     def _unlink(self, number: int) -> None:
         try:
@@ -267,6 +269,22 @@ def _numbered(wish: Slot, number: int) -> Slot:
         dns=wish.dns,
         ipv6=wish.ipv6,
     )
+
+
+def wish(layout: Layout) -> str:
+    """What the choice of the subnet followed from; "" when none was chosen."""
+    files = SlotFiles(layout)
+    try:
+        files._open()
+    except FileNotFoundError:
+        return ""
+    try:
+        record = _read(_PREFIX, files._folder)
+    except Damaged:
+        return ""
+    finally:
+        files.close()
+    return "" if record is None else record.text("wish")
 
 
 def _taken(other: Slot, subnet: Subnet) -> Conflict:

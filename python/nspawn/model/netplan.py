@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nspawn.model.netview import Rule
-from nspawn.model.slot import Subnet
+from nspawn.model.netview import Link, Rule
+from nspawn.model.slot import Subnet, slot_of
 
 #: MAC of the bridge: fixed, or it would follow its ports', and the containers' neighbour entries would age.
 BRIDGE_MAC = "02:6e:73:70:ff:ff"
@@ -16,8 +16,18 @@ BRIDGE_MAC = "02:6e:73:70:ff:ff"
 NODAD, NOPREFIXROUTE = 0x02, 0x200
 
 
+def is_ours(link: Link) -> bool:
+    """Whether an interface is our bridge, whatever its name, or a container's."""
+    if link.kind == "bridge":
+        return link.mac == BRIDGE_MAC
+    return link.kind == "veth" and slot_of(link.name) >= 0
+
+
 class Features(NamedTuple):
-    """What this machine can.  android: which world; nat6: the table nat of ip6tables; connmark: target and match."""
+    """What this machine can.
+
+    android: which world.  nat6: the table nat of ip6tables.  connmark: its target and its match.
+    """
 
     android: bool = False
     bridge: bool = True
@@ -70,7 +80,7 @@ class WantedRoute(NamedTuple):
 
 
 class Sysctl(NamedTuple):
-    """A value below /proc/sys.  only: it is set only where this is the present value; "" for whatever it is."""
+    """A value below /proc/sys.  only: it is set only where this is the present one; "" for any."""
 
     path: str
     value: str
@@ -104,7 +114,7 @@ class Egress(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """An uplink's number in the mark's bits 21 to 24, and the interface of each family that connections enter by."""
+    """An uplink's number in the mark's bits 21 to 24, and the interface that each family enters by."""
 
     mark: int
     link4: str
@@ -132,8 +142,9 @@ class FirewallInput(NamedTuple):
 
     inner: interfaces of the containers as iptables spells them (`nspawn_br1`; `nsp+` point to point).
     locals, marks and published are empty while nothing is forwarded; marks also without connection marks.
-    ipv6: "nat", "proxy" or "none"; proxied: global addresses of containers, to be let through and not translated.
-    page: the port of the page, which containers must not reach, 0 when they may; clamp: TCPMSS.
+    ipv6: "nat", "proxy" or "none"; proxied: global addresses of containers, let through and not translated.
+    page: the page's port, 0 for no page; allow_page: containers may reach it, at the gateway's address.
+    clamp: TCPMSS.
     """
 
     inner: tuple[str, ...]
@@ -148,6 +159,7 @@ class FirewallInput(NamedTuple):
     proxied: tuple[Proxy, ...] = ()
     page: int = 0
     clamp: bool = True
+    allow_page: bool = False
 
 
 class Plan(NamedTuple):

@@ -1,0 +1,136 @@
+"""A plain Linux host: its main table leads out, pins choose an interface, forwards come from all sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.netlab.lab import eventually
+from tests.support.netlab.plain import PlainLab
+from tests.support.netlab.product import Container, Network, foreground
+from tests.support.netlab.topology import LAN4, VPN4, WORLD4, WORLD6, line
+
+pytestmark = pytest.mark.root
+
+WIFI, ETHERNET = line("wifi"), line("ethernet")
+
+
+@pytest.fixture(params=["legacy", "nft"])
+def either(
+    request: pytest.FixtureRequest, host: PlainLab, tmp_path: Path, busybox_base: Path
+) -> Iterator[Network]:
+    """With one iptables or the other."""
+    found = Network(host, tmp_path, busybox_base, backend=request.param)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def way_out(container: Container, seconds: float = 2.0) -> set[str]:
+    return {
+        container.ask(world, proto=proto, seconds=seconds).tag
+        for world in (WORLD4, WORLD6)
+        for proto in ("tcp", "udp")
+    }
+
+
+def goes_by(container: Container, uplink: str) -> None:
+    eventually(lambda: way_out(container, 0.4), {uplink})
+
+
+def test_what_has_no_pin_goes_as_the_host_does(host: PlainLab, on_host: Network) -> None:
+    host.connect("wifi")
+    one = on_host.run("one")
+    assert way_out(one) == {"wifi"}
+    assert one.ask(WORLD4).peer == WIFI.near4
+    host.connect("ethernet")
+    goes_by(one, "ethernet")
+    host.vpn_on()
+    goes_by(one, "vpn")
+    host.vpn_off()
+    host.disconnect("ethernet")
+    goes_by(one, "wifi")
+
+
+@pytest.mark.parametrize("pin", ["wlan0", "wl*"])
+def test_a_pin_chooses_an_interface(host: PlainLab, on_host: Network, pin: str) -> None:
+    host.connect("ethernet")
+    host.connect("wifi")
+    one = on_host.run("one", "--route-via", pin)
+    assert way_out(one) == {"wifi"}
+    host.vpn_on()
+    assert way_out(one) == {"wifi"}
+    host.disconnect("wifi")
+    goes_by(one, "")
+    host.connect("wifi")
+    goes_by(one, "wifi")
+
+
+def test_a_pin_to_a_vpn_holds(host: PlainLab, on_host: Network) -> None:
+    host.connect("ethernet")
+    one = on_host.run("one", "--route-via", "wg0,vpn")
+    assert way_out(one, 0.4) == {""}
+    host.vpn_on()
+    goes_by(one, "vpn")
+    host.vpn_off()
+    goes_by(one, "")
+
+
+def test_forwards_come_from_all_sides(host: PlainLab, either: Network) -> None:
+    host.connect("ethernet")
+    host.connect("wifi")
+    one = either.run("one", "-p", "8000:7000/tcp", "-p", "8000:7000/udp")
+    two = either.run("two", "--route-via", "ethernet", "-p", "8001:7000")
+    assert way_out(one) == {"ethernet"}
+    for proto in ("tcp", "udp"):
+        for address in (WIFI.near4, WIFI.near6):
+            answer = host.ask("lan", address, 8000, proto)
+            assert answer.tag == "one", (proto, address, answer)
+            # The default route is another's: the reply leaves where the request came in.
+            assert host.ask("remote", address, 8000, proto).tag == "one"
+            assert host.ask("phone", address, 8000, proto).tag == "one"
+            assert two.ask(address, 8000, proto).tag == "one"
+        assert host.ask("phone", "127.0.0.1", 8000, proto).tag == "one"
+    assert host.ask("lan", WIFI.near4, 8001).tag == "two"
+    assert host.ask("ethernet", ETHERNET.near4, 8001).tag == "two"
+    assert one.ask(LAN4).tag == "lan"
+
+
+def test_forwards_work_under_a_vpn(host: PlainLab, on_host: Network) -> None:
+    host.connect("wifi")
+    one = on_host.run("one", "-p", "8000:7000")
+    host.vpn_on()
+    goes_by(one, "vpn")
+    eventually(lambda: host.ask("remote", WIFI.near4, 8000, seconds=0.4).tag, "one")
+    eventually(lambda: host.ask("vpn", VPN4, 8000, seconds=0.4).tag, "one")
+    assert host.ask("lan", WIFI.near6, 8000).tag == "one"
+
+
+def test_strict_reverse_path_filters_are_survived(host: PlainLab, on_host: Network) -> None:
+    host.phone.sysctl(ipv4__conf__all__rp_filter="0", ipv4__conf__default__rp_filter="1")
+    host.connect("ethernet")
+    host.connect("wifi")
+    one = on_host.run("one", "--route-via", "wifi", "-p", "8000:7000")
+    assert way_out(one) == {"wifi"}
+    assert host.ask("remote", WIFI.near4, 8000).tag == "one"
+
+
+def test_a_foreground_run_works(host: PlainLab, on_host: Network) -> None:
+    host.connect("wifi")
+    with foreground(host, on_host.nspawn, on_host.rootfs("one"), "--net", "-p", "8000:7000") as one:
+        assert way_out(one) == {"wifi"}
+        assert host.ask("lan", WIFI.near4, 8000).tag == "one"
+
+
+def test_the_firewall_of_another_lets_containers_out(host: PlainLab, either: Network) -> None:
+    """A policy of DROP, as docker sets it on FORWARD."""
+    for program in ("iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"):
+        if either.nspawn.environment["PATH"].partition(":")[0].endswith(program.rpartition("-")[2]):
+            host.phone.check(program, "-P", "FORWARD", "DROP")
+    host.connect("wifi")
+    one = either.run("one", "-p", "8000:7000")
+    assert way_out(one) == {"wifi"}
+    assert host.ask("lan", WIFI.near4, 8000).tag == "one"

@@ -1,0 +1,72 @@
+"""Everything of a machine's network that a program could leave changed, as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.netlab.spaces import Space
+
+_COMMANDS = (
+    "ip rule",
+    "ip -6 rule",
+    "ip route show table all",
+    "ip -6 route show table all",
+    "ip -o addr",
+    "ip neigh show proxy",
+    "ip -6 neigh show proxy",
+)
+_TABLES = ("filter", "nat", "mangle", "raw")
+_SYSCTLS = ("ipv4/conf", "ipv6/conf", "ipv4/ip_forward", "ipv4/ping_group_range")
+
+
+class Residue:
+    """One look.  Two that are equal were made of equal machines."""
+
+    def __init__(self, space: Space, backends: Sequence[str] = ("legacy",)) -> None:
+        """backends: of iptables, "legacy" and "nft"."""
+        self.parts = {command: space.check(*command.split()) for command in _COMMANDS}
+        for backend in backends:
+            for family in ("iptables", "ip6tables"):
+                self.parts[f"{family}-{backend}"] = _tables(space, f"{family}-{backend}")
+        with space.inside():
+            self.parts["sysctls"] = "\n".join(_settings())
+
+    def changed(self, other: Residue) -> list[str]:
+        """What is different there: the lines, with - and +."""
+        found = []
+        for name, text in self.parts.items():
+            ours, theirs = text.splitlines(), other.parts[name].splitlines()
+            if ours != theirs:
+                found += [f"{name}: - {line}" for line in ours if line not in theirs]
+                found += [f"{name}: + {line}" for line in theirs if line not in ours]
+                found.append(f"{name} is not the same")
+        return found
+
+
+def _tables(space: Space, program: str) -> str:
+    """Without packets counted, and dates.  A look makes the tables, which nobody can take away again."""
+    for table in _TABLES:
+        space.check(program, "-t", table, "-S")
+    lines = space.check(f"{program}-save").splitlines()
+    tables: list[str] = []
+    for line in lines:
+        if line.startswith("*"):
+            tables.append("")
+        if tables and not line.startswith("#"):
+            tables[-1] += re.sub(r"\[\d+:\d+\]$", "", line) + "\n"
+    return "".join(sorted(tables))
+
+
+def _settings() -> list[str]:
+    found = []
+    for name in _SYSCTLS:
+        top = Path("/proc/sys/net", name)
+        for path in sorted([top] if top.is_file() else top.rglob("*")):
+            if path.is_file():
+                try:
+                    found.append(f"{path}: {path.read_text().strip()}")
+                except OSError:
+                    continue
+    return found
