@@ -102,6 +102,16 @@ class Layout:
         return f"{self.root}/run/network"
 
     @property
+    def network_users(self) -> str:
+        """Locked, shared, by every process that needs the network to be there."""
+        return f"{self.root}/run/network.users"
+
+    @property
+    def network_watch(self) -> str:
+        """Locked by the one that keeps the network right while there is no spawner."""
+        return f"{self.root}/run/network.watch"
+
+    @property
     def stage(self) -> str:
         """An empty folder: each new container covers it, in its own mount namespace, with a tmpfs."""
         return f"{self.root}/run/stage"

@@ -338,8 +338,9 @@ def description(module: Path) -> str:
     return line.removeprefix("description=")
 
 
-def says(module: Path, text: str) -> bool:
-    return wait_until(lambda: description(module) == text, 10, 0.05)
+def tells(module: Path, text: str) -> None:
+    """Wait until it does; long, for the disk may be busy."""
+    assert wait_until(lambda: description(module) == text, 60, 0.05), description(module)
 
 
 def test_the_description_tells_the_truth(flashed: Daemon, module: Path, busybox: Path) -> None:
@@ -347,11 +348,11 @@ def test_the_description_tells_the_truth(flashed: Daemon, module: Path, busybox:
     flashed.create("one", busybox, command=SLEEP)
     flashed.create("two", busybox, command=SLEEP, autostart__enabled="true", autostart__delay="60")
     flashed.serve("--boot")
-    assert says(module, f"no container runs, two waits for its delay of 60 s, http://localhost:{port}")
+    tells(module, f"no container runs, two waits for its delay of 60 s, http://localhost:{port}")
     flashed.start("one")
-    assert says(module, f"1 container running, two waits for its delay of 60 s, http://localhost:{port}")
+    tells(module, f"1 container running, two waits for its delay of 60 s, http://localhost:{port}")
     flashed.nspawn.ok("stop", "two")
-    assert says(module, f"1 container running, http://localhost:{port}")
+    tells(module, f"1 container running, http://localhost:{port}")
     found = (module / "module.prop").stat()
     assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o640, 0, 2000)
     flashed.nspawn.ok("shutdown")
@@ -364,7 +365,7 @@ def test_the_description_names_who_has_the_port(flashed: Daemon, module: Path) -
     with socket.create_server(("127.0.0.1", port)):
         flashed.serve("--boot")
         comm = Path("/proc/self/comm").read_text().strip()
-        assert says(module, f"no container runs, port {port} is taken by {comm} (process {os.getpid()})")
+        tells(module, f"no container runs, port {port} is taken by {comm} (process {os.getpid()})")
 
 
 def test_a_description_that_cannot_be_written_costs_a_line(flashed: Daemon, module: Path) -> None:

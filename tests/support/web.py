@@ -231,6 +231,32 @@ class FakeGuard:
         return self
 
 
+class FakeNetwork:
+    """A network with one container, with the promises of the real one about errors."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.used = True
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"up": True, "uplinks": [{"name": "wlan0"}]}
+
+    def status(self) -> FakeNetwork:
+        return self
+
+    def explain(self, name: str) -> FakeNetwork:
+        self.calls.append(("explain", name))
+        if name != "box":
+            raise NotFound(f"there is no container {name!r}")
+        return self
+
+    def down(self, *, force: bool = False) -> list[str]:
+        self.calls.append(("down", force))
+        if self.used and not force:
+            raise Conflict("the network is in use", "by box")
+        return ["ip link delete nspawn_br1"]
+
+
 class Web:
     """An application on a fresh store, and what is behind it."""
 
@@ -239,6 +265,7 @@ class Web:
         self.containers = FakeContainers()
         self.jobs = Jobs()
         self.guard = FakeGuard()
+        self.network = FakeNetwork()
         self.watches: list[FakeWatch] = []
         self.gate = Gate(self.access, (PORT,), **({"clock": clock} if clock else {}))
         self.services = Services(
@@ -246,6 +273,8 @@ class Web:
             access=self.access,
             jobs=self.jobs,
             guard=self.guard,
+            network=lambda: self.network,
+            network_summary=lambda: {"up": True, "free": None, "paths": {}},
             host=FakeHost,
             readings=lambda: Readings(Layout(str(root))),
             watch=self._watch,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from nspawn.layout import Layout
+from nspawn.model.netconfig import NetConfig
 from nspawn.service import config, page
 
 
@@ -62,6 +63,48 @@ def test_wrong_rules_are_told_and_cost_the_rules_only(tmp_path: Path, rules: str
     found = load(tmp_path, f"[page]\nport = 81\n[power]\n{rules}\n")
     assert (found.port, found.power.active, found.problem) == (81, False, None)
     assert "config.toml: power." in str(found.power_problem)
+
+
+def test_the_network(tmp_path: Path) -> None:
+    assert load(tmp_path, "").network == NetConfig()
+    found = load(
+        tmp_path,
+        "[network]\nsubnet = '192.168.77.0/24'\norder = ['mobile', 'wifi']\n"
+        "ipv6 = 'off'\ndns = ['9.9.9.9']\n",
+    )
+    assert found.network == NetConfig(
+        subnet="192.168.77.0/24", order=("mobile", "wifi"), ipv6="off", dns=("9.9.9.9",)
+    )
+    assert (found.problem, found.network_problem) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("subnet = '10.11.0.0/30'", "subnet"),
+        ("subnet = 7", "subnet"),
+        ("subnet6 = 'fd11::/48'", "subnet6"),
+        ("order = []", "order"),
+        ("order = ['wifi', 'no such/thing']", "order"),
+        ("rule_base = 9000", "rule_base"),
+        ("ipv6 = 'on'", "ipv6"),
+        ("dns = ['dns.example']", "dns"),
+        ("allow_page = 1", "allow_page"),
+        ("bridge = 'a-name-that-is-too-long'", "bridge"),
+        ("bridges = 'x'", "bridges"),
+    ],
+)
+def test_a_wrong_network_is_told_by_its_key_and_costs_nothing_else(
+    tmp_path: Path, line: str, key: str
+) -> None:
+    found = load(
+        tmp_path,
+        f"[page]\nport = 81\n[network]\nallow_page = true\n{line}\n".replace(
+            "allow_page = true\nallow_page", "allow_page"
+        ),
+    )
+    assert (found.port, found.network, found.problem) == (81, NetConfig(), None)
+    assert str(found.network_problem).startswith(f"{tmp_path}/config.toml: network.{key}: ")
 
 
 @pytest.mark.parametrize("text", ["[[[", "\0", "page = 1", "[page]\nport = 70000"])

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,3 +56,32 @@ def test_a_port_is_ours_only_with_our_socket(tmp_path: Path) -> None:
         with pytest.raises(NspawnError, match=f"not served: port {number} is taken by .*{ours}") as caught:
             page.find_own(found, others)
         assert found.config in caught.value.hint
+
+
+TAKER = """
+import os, socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+if os.fork():
+    print(server.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_who_took_the_port_is_neither_our_keeper_beside_it_nor_a_child_of_the_taker() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", TAKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as taker:
+        assert taker.stdout
+        number = int(taker.stdout.readline())
+        refused = Record((("refused", f"127.0.0.1:{number} is not to be had: Address already in use"),))
+        # As the keeper does: it gets ::1 although 127.0.0.1 is refused.
+        with socket.create_server(("::1", number), family=socket.AF_INET6):
+            assert page.trouble(refused).endswith(f" (process {taker.pid})")
+        taker.communicate()
+
+
+def test_who_listens_at_every_address_has_the_port_too() -> None:
+    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        with socket.create_server((host, 0), family=family, dualstack_ipv6=":" in host) as server:
+            refused = f"127.0.0.1:{server.getsockname()[1]} is not to be had: Address already in use"
+            assert page.trouble(Record((("refused", refused),))).endswith(f" (process {os.getpid()})")

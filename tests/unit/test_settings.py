@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nspawn.errors import UsageError
-from nspawn.model import boot, kinds, settings
+from nspawn.model import boot, kinds, networds, settings, words
 from nspawn.model.settings import Autostart, Limits, Network, NewerVersion, Restart, Settings
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
@@ -31,16 +31,26 @@ def restarts(draw: st.DrawFn) -> Restart:
 
 NETWORKS = st.builds(
     Network,
-    mode=st.sampled_from(("host", "none")),
-    pin=st.lists(LINE, max_size=3).map(tuple),
-    on_down=st.sampled_from(("block", "fallback")),
+    mode=st.sampled_from(networds.MODES),
+    pin=st.lists(
+        st.sampled_from((*words.KINDS, "wlan0", "rmnet*", "eth[0-9]", "v4-wlan0")), max_size=3, unique=True
+    ).map(tuple),
+    on_down=st.sampled_from(networds.ON_DOWN),
     ports=st.lists(
         st.builds(
-            "{}:{}/{}".format, st.integers(1, 65535), st.integers(1, 65535), st.sampled_from(("tcp", "udp"))
+            "{}{}:{}/{}".format,
+            st.sampled_from(("", "192.0.2.1:", "[2001:db8::1]:")),
+            st.integers(1, 8000),
+            st.integers(1, 65535),
+            st.sampled_from(("tcp", "udp")),
         ),
         max_size=3,
-        unique_by=lambda port: port.split(":")[0],
+        unique_by=lambda port: port.split(":")[-2],
     ).map(tuple),
+    port_range=st.sampled_from(((), ("9000:9010",), ("9000:9000", "9001:9100"))),
+    ip=st.sampled_from(("", "10.11.0.7")),
+    dns=st.sampled_from(((), ("9.9.9.9", "2620:fe::fe"))),
+    ipv6=st.sampled_from(networds.IPV6_MODES),
 )
 SETTINGS = st.builds(
     Settings,
@@ -145,9 +155,34 @@ def test_no_change_is_no_change(value: Settings) -> None:
         ({"env": {"A B": "x"}}, "env: 'A B=x' is not an environment variable"),
         ({"env": {"A": 1}}, "env: expected text for 'A'"),
         ({"env": {"A": "x\0"}}, "env: expected Unicode text without NUL"),
-        ({"network": {"mode": "lan"}}, 'network.mode: expected one of host, none, got "lan"'),
-        ({"network": {"ports": ["0:80"]}}, "network.ports: expected a port as HOST:CONTAINER"),
-        ({"network": {"ports": ["1:80", "1:81"]}}, "network.ports: expected each port of the host once"),
+        ({"network": {"mode": "lan"}}, 'network.mode: expected one of host, nat, none, got "lan"'),
+        ({"network": {"ports": ["0:80"]}}, "network.ports: '0:80'"),
+        ({"network": {"ports": ["80"]}}, "network.ports: '80'"),
+        ({"network": {"ports": ["1:80/sctp"]}}, "network.ports: '1:80/sctp'"),
+        ({"network": {"ports": ["1:80", "1:81"]}}, "network.ports: 1:80/tcp and 1:81/tcp ask for the same"),
+        (
+            {"network": {"ports": ["192.0.2.1:90:90"], "port_range": ["80:99"]}},
+            "network.ports: 80-99:80/tcp and 192.0.2.1:90:90/tcp ask for the same port of the host",
+        ),
+        ({"network": {"port_range": ["9:8"]}}, "network.port_range: '9:8'"),
+        ({"network": {"port_range": ["1:70000"]}}, "network.port_range: '1:70000'"),
+        (
+            {"network": {"pin": ["a name that is too long"]}},
+            "network.pin: 'a name that is too long' is neither",
+        ),
+        ({"network": {"pin": ["sixteen_letters_"]}}, "network.pin: 'sixteen_letters_' is no interface"),
+        ({"network": {"pin": ["../x"]}}, "network.pin: '../x' is neither an"),
+        ({"network": {"pin": [""]}}, "network.pin: '' is neither an"),
+        ({"network": {"pin": ["wlan0", "wlan0"]}}, "network.pin: the uplink 'wlan0' is there twice"),
+        ({"network": {"pin": "wifi"}}, "network.pin: expected a list"),
+        ({"network": {"on_down": "leak"}}, "network.on_down: expected one of block, fallback"),
+        ({"network": {"ip": "10.11.0.300"}}, "network.ip: '10.11.0.300' is not an IPv4 address"),
+        ({"network": {"ip": "fd11::7"}}, "network.ip: 'fd11::7' is not an IPv4 address"),
+        ({"network": {"ip": "127.0.0.1"}}, "network.ip: '127.0.0.1' is not an IPv4 address"),
+        ({"network": {"ip": 7}}, "network.ip: expected text, got 7"),
+        ({"network": {"dns": ["dns.example"]}}, "network.dns: 'dns.example' is not the address of a DNS"),
+        ({"network": {"dns": ["0.0.0.0"]}}, "network.dns: '0.0.0.0' is not the address of a DNS server"),
+        ({"network": {"ipv6": "on"}}, "network.ipv6: expected one of auto, proxy, off"),
         ({"stop_signal": "SIGNOPE"}, "stop_signal: expected a signal such as SIGTERM"),
         ({"user": "-x"}, "user: expected a user as NAME"),
         ({"rootfs": "here"}, "rootfs: expected an absolute path"),
@@ -196,8 +231,20 @@ def test_a_newer_version_is_refused_by_a_sentence() -> None:
         ({"env.OLD": ""}, Settings()),
         ({"binds": "/a:/b,/c:/d/:ro"}, Settings(binds=("/a:/b", "/c:/d:ro"))),
         (
-            {"network.ports": "8080:80,53:53/udp"},
-            Settings(network=Network(ports=("8080:80/tcp", "53:53/udp"))),
+            {"net": "nat", "network.ports": "8080:80,53:53/udp"},
+            Settings(network=Network(mode="nat", ports=("8080:80/tcp", "53:53/udp"))),
+        ),
+        (
+            {"net": "nat", "pin": "VPN, wlan?", "on_down": "fallback", "ip": "10.11.0.7"},
+            Settings(network=Network(mode="nat", pin=("vpn", "wlan?"), on_down="fallback", ip="10.11.0.7")),
+        ),
+        (
+            {"net": "nat", "dns": "9.9.9.9,2620:FE:0::fe", "ipv6": "proxy", "port_range": "9000:9010"},
+            Settings(
+                network=Network(
+                    mode="nat", dns=("9.9.9.9", "2620:fe::fe"), ipv6="proxy", port_range=("9000:9010",)
+                )
+            ),
         ),
         ({"restart": "always"}, Settings(restart=Restart(policy="always"))),
         ({"limits.memory": "2G"}, Settings(limits=Limits(memory=2 << 30))),
@@ -218,6 +265,66 @@ def test_a_change_leaves_the_old_value_alone() -> None:
     before = Settings(env={"A": "1"})
     settings.apply(before, {"env.A": "", "env.B": "2"})
     assert before == Settings(env={"A": "1"})
+
+
+@pytest.mark.parametrize("mode", ["host", "none"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ports": "80:80"},
+        {"network.port_range": "80:90"},
+        {"pin": "wifi"},
+        {"network.ip": "10.11.0.7"},
+        {"network.dns": "9.9.9.9"},
+        {"network.on_down": "fallback"},
+        {"network.ipv6": "off"},
+    ],
+)
+def test_what_counts_with_nat_only_is_not_set_with_another_mode(mode: str, change: dict[str, str]) -> None:
+    key = "network." + next(iter(change)).removeprefix("network.")
+    with pytest.raises(UsageError) as caught:
+        settings.apply(Settings(), {"network": mode, **change})
+    assert str(caught.value) == f"{key}: it counts with network.mode=nat only, and the mode is {mode}"
+    assert "network.mode=nat" in caught.value.hint
+
+
+def test_what_counted_with_nat_is_kept_while_the_mode_is_another() -> None:
+    before = settings.apply(Settings(), {"net": "nat", "ports": "80:80", "pin": "wifi"})
+    away = settings.apply(before, {"net": "host"})
+    assert settings.apply(away, {"boot": "true"}).network.ports == ("80:80/tcp",)
+    assert settings.apply(away, {"ports": ""}).network.ports == ()
+    assert settings.apply(away, {"net": "nat"}) == before
+
+
+def test_the_port_of_termux_is_left_alone() -> None:
+    with pytest.raises(UsageError, match=r"network\.ports: port 8022 stays with Termux's sshd"):
+        settings.apply(Settings(), {"net": "nat", "ports": "8022:22"})
+    value = settings.apply(Settings(), {"net": "nat", "port_range": "8000:8100"})
+    found, notes = settings.granted(value.network)
+    assert [str(each) for each in found] == [
+        "8000-8021:8000/tcp",
+        "8023-8100:8023/tcp",
+        "8000-8100:8000/udp",
+    ]
+    assert notes == ("ports 8000-8100/tcp without 8022, which stays with Termux's sshd",)
+    # Written before ports had an effect: the container stays usable.
+    assert settings.parse({"network": {"ports": ["8022:22/tcp"]}}).network.ports == ("8022:22/tcp",)
+
+
+def test_files_of_before_the_network_are_read() -> None:
+    old = {"mode": "host", "pin": ["wlan0"], "on_down": "block", "ports": ["8080:80/tcp", "53:53/udp"]}
+    assert settings.parse({"version": 1, "network": old}).network == Network(
+        pin=("wlan0",), ports=("8080:80/tcp", "53:53/udp")
+    )
+
+
+def test_every_forward_of_the_ports_and_the_ranges() -> None:
+    value = settings.apply(Settings(), {"net": "nat", "ports": "80:8000", "port_range": "9000:9001"})
+    assert [str(each) for each in settings.forwarded(value.network)] == [
+        "80:8000/tcp",
+        "9000-9001:9000/tcp",
+        "9000-9001:9000/udp",
+    ]
 
 
 def test_runspec_has_what_the_settings_say() -> None:

@@ -103,7 +103,7 @@ def test_streams_are_capped_and_given_back(web: Web) -> None:
 
 
 def make_hub() -> Hub:
-    return Hub(FakeWatch, lambda name: {"name": name}, lambda: {"blocked": True})
+    return Hub(FakeWatch, lambda name: {"name": name}, lambda: {"blocked": True}, lambda: {"up": True})
 
 
 def text(box: Mailbox) -> str:

@@ -42,7 +42,7 @@ def say_json(value: object) -> int:
 
 
 #: Settings that are kept for what is being built, and change nothing yet.
-_KEPT_ONLY = ("limits.", "network.pin", "network.on_down", "network.ports")
+_KEPT_ONLY = ("limits.",)
 
 
 def tell_kept_only(keys: Iterable[str]) -> None:

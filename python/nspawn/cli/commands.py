@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base, create, guard, machine, uninstall
+from nspawn.cli import base, create, guard, machine, net, uninstall
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -244,6 +244,7 @@ _COMMANDS = {
     "list": _list,
     "login": machine.login,
     "logs": _logs,
+    "net": net.net,
     "rename": _rename,
     "restart": _restart,
     "rm": _rm,

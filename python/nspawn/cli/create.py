@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -99,15 +100,35 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     for key in ("image", "rootfs"):
         if key in changes:
             raise UsageError(f"{key}: it is what --image, --rootfs and --tar say")
-    document = settings.to_toml_mapping(settings.apply(settings.Settings(), changes))
+    document = settings.to_toml_mapping(settings.apply(settings.Settings(), changes | _network(arguments)))
     _extend(document, "binds", arguments.bind)
-    network = document["network"]
     environment = document["env"]
-    assert isinstance(network, dict)
     assert isinstance(environment, dict)
-    _extend(network, "ports", arguments.port)
     environment.update(parse_env(text) for text in arguments.env)
     return settings.parse(document)
+
+
+def _network(arguments: argparse.Namespace) -> dict[str, str]:
+    """Settings of the network by key; an option that needs one of its own asks for it."""
+    given = base.parse_changes(arguments.set)
+    changes = {}
+    for key, option, values in (
+        ("network.ports", "--publish", arguments.publish),
+        ("network.port_range", "--port-range", arguments.port_range),
+        ("network.pin", "--route-via", [word for text in arguments.route_via for word in text.split(",")]),
+        ("network.dns", "--dns", [word for text in arguments.dns for word in text.split(",")]),
+        ("network.ip", "--ip", arguments.ip),
+        ("network.on_down", "--on-down", arguments.on_down),
+        ("network.ipv6", "--ipv6", arguments.ipv6),
+    ):
+        if not values:
+            continue
+        if key in given:
+            raise UsageError(f"{option} and --set {key}=... say the same", hint="Leave one of them away.")
+        changes[key] = values if isinstance(values, str) else json.dumps(values)
+    if changes and arguments.net is None and not given.keys() & {"network.mode", "network", "net"}:
+        changes["network.mode"] = "nat"
+    return changes
 
 
 def _extend(table: dict[str, object], key: str, more: list[str]) -> None:

@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "console": "Show a container's console and type on it; Ctrl-] three times leaves it",
     "logs": "Show what a container wrote to its console",
     "set": "Change settings; they count from the next start on",
+    "net": "Show where containers' traffic goes, and why; or take their network down",
     "rename": "Give a stopped container another name",
     "rm": "Remove a stopped container; a rootfs given by --rootfs is left alone",
     "boot": "Start all containers that are marked autostart",

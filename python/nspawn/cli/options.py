@@ -89,6 +89,21 @@ def build(commands: dict[str, Command]) -> Parser:
     )
     guard.add_argument("feature", nargs="?", metavar="FEATURE", help="pid, ipc, uts, cgroup, time or net")
     guard.add_argument("--json", action="store_true", help="for programs")
+    net = add("net", named=False)
+    net.add_argument(
+        "action",
+        nargs="?",
+        default="status",
+        choices=["status", "explain", "watch", "up", "down"],
+        help="explain: why a container's traffic goes where it goes; watch: tell each change; "
+        "down: remove all that was set up",
+    )
+    net.add_argument("name", nargs="?", metavar="NAME", help="of a container, for explain")
+    net.add_argument("--json", action="store_true", help="status, explain: for programs")
+    net.add_argument("--force", action="store_true", help="down: also while containers use it")
+    net.add_argument(
+        "--dry-run", action="store_true", help="up, down: only show the commands it would stand for"
+    )
     login = add("login", named=False)
     login.add_argument("--code", action="store_true", help="only the code")
     login.add_argument(
@@ -125,13 +140,10 @@ def _add_create(create: argparse.ArgumentParser) -> None:
     create.add_argument("--boot", action="store_true", help="run the rootfs's own init")
     create.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     create.add_argument("--bind", action="append", default=[], metavar="SRC:DST[:ro]", help="may be repeated")
-    create.add_argument(
-        "--port", action="append", default=[], metavar="HOST:PORT[/udp]", help="may be repeated"
-    )
     create.add_argument("--user", metavar="USER[:GROUP]", help="who its command runs as")
     create.add_argument("--workdir", metavar="DIR", help="where its command starts")
     create.add_argument("--hostname", metavar="NAME", help="instead of the container's name")
-    create.add_argument("--net", metavar="MODE", help="'host' (default) or 'none'")
+    _add_network(create)
     create.add_argument("--read-only", action="store_true", help="its rootfs cannot be written")
     create.add_argument("--ephemeral", action="store_true", help="what it writes is gone at its end")
     create.add_argument("--autostart", action="store_true", help="start it with the machine")
@@ -139,6 +151,46 @@ def _add_create(create: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting; may be repeated"
     )
+
+
+def _add_network(create: argparse.ArgumentParser) -> None:
+    create.add_argument(
+        "--net",
+        nargs="?",
+        const="nat",
+        metavar="MODE",
+        help="'host' (default), 'nat' (--net alone): an address of its own, 'none': only loopback",
+    )
+    create.add_argument(
+        "-p",
+        "--publish",
+        "--port",
+        action="append",
+        default=[],
+        metavar="[ADDR:]HOST:PORT[/udp]",
+        help="lead a port of the host to one of the container; HOST-HOST for several; may be repeated",
+    )
+    create.add_argument(
+        "-P",
+        "--port-range",
+        action="append",
+        default=[],
+        metavar="START:END",
+        help="lead all these ports to the same ones of the container, tcp and udp; may be repeated",
+    )
+    create.add_argument("--ip", metavar="ADDRESS", help="a fixed IPv4 address (default: a free one, kept)")
+    create.add_argument(
+        "--route-via",
+        action="append",
+        default=[],
+        metavar="UPLINK[,...]",
+        help="its way out: interfaces, patterns or vpn, wifi, ethernet, mobile, the preferred first",
+    )
+    create.add_argument("--on-down", metavar="DO", help="without such an uplink: 'block' or 'fallback'")
+    create.add_argument(
+        "--dns", action="append", default=[], metavar="SERVER[,...]", help="ask these instead of the host"
+    )
+    create.add_argument("--ipv6", metavar="MODE", help="'auto', 'proxy' (a global address) or 'off'")
 
 
 def _add_inside(word: argparse.ArgumentParser, *, command: bool) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 #: What the spawner's client leaves to others.
-_NOT_HANDED_OVER = frozenset(("-h", "--help", "-V", "--version", "--net", "--boot"))
+_NOT_HANDED_OVER = frozenset(("-h", "--help", "-V", "--version", "-C", "--cleanup-route", "--boot"))
 
 
 def main(argv: list[str], *, mini: bool = False) -> NoReturn:
@@ -59,7 +59,7 @@ def _may_be_handed_over(argv: list[str]) -> bool:
     """Whether it is a run (a rootfs with a slash, or options first) without a terminal."""
     return (
         bool(argv)
-        and ("/" in argv[0] or argv[0].startswith("--"))
+        and ("/" in argv[0] or argv[0].startswith("-"))
         and _NOT_HANDED_OVER.isdisjoint(argv)
         and not (posix.isatty(0) or posix.isatty(1) or posix.isatty(2))
     )

@@ -7,7 +7,6 @@ and tells it at once.  The child ends by exec, which closes the channel: silence
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import select
 
@@ -24,7 +23,7 @@ from nspawn.model.runspec import Bind, RunSpec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import NoReturn
 
     from nspawn.container.host import Host
@@ -35,16 +34,23 @@ _RT_TABLES = "/data/misc/net/rt_tables"
 
 
 class Cell:
-    """The parent's side.  pid; channel: its socket; group: its cgroup; flags: its namespaces."""
+    """The parent's side.  pid; channel: its socket; group: its cgroup; flags: its namespaces.
 
-    __slots__ = ("channel", "flags", "group", "network", "pid")
+    told: whether it knows what to run.
+    """
 
-    def __init__(self, pid: int, channel: unix.Socket, group: Group, flags: int, network: str) -> None:
+    __slots__ = ("channel", "flags", "group", "pid", "told")
+
+    def __init__(self, pid: int, channel: unix.Socket, group: Group, flags: int) -> None:
         self.pid = pid
         self.channel = channel
         self.group = group
         self.flags = flags
-        self.network = network
+        self.told = False
+
+    def suits(self, network: str) -> bool:
+        """Whether it can run with this network mode."""
+        return (network != "host") == bool(self.flags & libc.CLONE_NEWNET)
 
     def run(
         self,
@@ -55,6 +61,7 @@ class Cell:
         session: bool = False,
         controlling: bool = False,
         dies_with_parent: bool = False,
+        more: Iterable[tuple[str, bytes]] = (),
     ) -> None:
         """Tell it what to run.
 
@@ -62,7 +69,8 @@ class Cell:
         them, and errors in them are met by read().
         descriptors: standard input, output and error, or none to keep ours.  terminal: the standard input
         becomes /dev/console.  session: it leads a session of its own; controlling: with the standard input
-        as its controlling terminal.  OSError when the cell is gone.
+        as its controlling terminal.  more: of its network (container/attachment.py).
+        OSError when the cell is gone.
         """
         # Ours first: the first field of a name is the one that counts.
         data = b"terminal=%d\0session=%d\0controlling=%d\0dies-with-parent=%d\0" % (
@@ -71,6 +79,8 @@ class Cell:
             controlling,
             dies_with_parent,
         )
+        for key, value in more:
+            data += key.encode() + b"=" + value + b"\0"
         data += spec.encode()
         if len(data) > unix.LARGEST:
             raise NspawnError(
@@ -79,6 +89,7 @@ class Cell:
                 "Keep them below 160 kB.",
             )
         unix.send(self.channel, data, descriptors)
+        self.told = True
 
     def waits(self) -> bool:
         """Whether the child is there to be told what to run; it may have been killed."""
@@ -111,6 +122,8 @@ def make(host: Host, network: str, *, name: str, memory: bool) -> Cell:
     OSError or NspawnError when it cannot be made; nothing remains then.
     """
     flags = host.flags_for(network)
+    if network != "host":
+        from nspawn.kernel import wire  # noqa: F401 - before the clone, so that its memory is shared
     group = Group(host.hierarchy, name)
     ours, theirs = unix.pair()
     try:
@@ -140,7 +153,7 @@ def make(host: Host, network: str, *, name: str, memory: bool) -> Cell:
         _child(host, flags, group, theirs, born=born)
     theirs.close()
     group.close()
-    return Cell(pid, ours, group, flags, network)
+    return Cell(pid, ours, group, flags)
 
 
 def _clone_flags(flags: int) -> int:
@@ -188,7 +201,9 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     os.umask(0)
     stage.assemble(host.stage, host.plan(flags), warn)
     if flags & libc.CLONE_NEWNET:
-        _loopback_up()
+        from nspawn.kernel import wire
+
+        wire.loopback_up()
     os.umask(0o022)
     data, descriptors = unix.receive(channel)
     if not data:
@@ -209,6 +224,8 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
         if record.flag("controlling"):
             program.take_terminal()
     _enter(host, flags, spec, rootfs, terminal=terminal, warn=warn)
+    if spec.network == "nat":
+        _join_network(record, warn)
     user = users.find(spec.user)
     program.become(spec, user, dies_with=dies_with)
 
@@ -262,9 +279,24 @@ def android_binds(network: str) -> list[Bind]:
     return [Bind(_RT_TABLES, "/etc/iproute2/rt_tables", read_only=True, optional=True)]
 
 
-def _loopback_up() -> None:
-    import _socket  # only for a network of its own
-    import struct
+def _join_network(record: Record, warn: Callable[[str], None]) -> None:
+    """Set our end of the wire up, which our parent has made."""
+    from nspawn.kernel import wire
+    from nspawn.model.slot import Subnet
 
-    with unix.Socket(_socket.AF_INET, _socket.SOCK_DGRAM) as end:
-        fcntl.ioctl(end, 0x8914, struct.pack("16sh22x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP: netdevice(7)
+    end = wire.Wire()
+    try:
+        end.configure(
+            Subnet.of(record),
+            record.integer("net-slot"),
+            bridged=record.flag("net-bridged"),
+            ipv6=record.flag("net-ipv6"),
+            default6=record.flag("net-default6"),
+            warn=warn,
+        )
+    except OSError as error:
+        raise NspawnError(
+            "the container's network cannot be set up", f"{error.filename}: {error.strerror}"
+        ) from error
+    finally:
+        end.close()

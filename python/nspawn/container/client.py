@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Seconds within which everything but what waits for a container is answered.
 _PATIENCE = 15.0
-_SLOW = frozenset(("start", "stop", "kill", "run"))
+_SLOW = frozenset(("start", "stop", "kill", "run", "net"))
 
 
 class Client:

@@ -6,13 +6,10 @@ for, and ends; an idle phone pays for nothing but a descriptor.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 
-import nspawn
 from nspawn.container import bootrecord
-from nspawn.layout import PASSED_ON
+from nspawn.container.activated import environment, start
 from nspawn.model.record import Record
 
 TYPE_CHECKING = False
@@ -67,26 +64,12 @@ class Errand:
             self._again = True
             return
         try:
-            self.pid = self._start()
+            self.pid = start("boot", environment(self._spawner.layout), [])
         except OSError as error:
             self._spawner.log(f"the boot program cannot be started: {error}")
             self._retry()
             return
         self._spawner.children[self.pid] = self._ended
-
-    def _start(self) -> int:
-        layout = self._spawner.layout
-        entry = f"{os.path.dirname(os.path.dirname(nspawn.__file__))}/entry/boot.py"
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
-        environment.update({key: os.environ[key] for key in PASSED_ON if key in os.environ})
-        environment["NSPAWN_ROOT"] = layout.root
-        return os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", "-E", entry],
-            environment,
-            setsid=True,
-            setsigdef=[2, 13, 15],
-        )
 
     def _ended(self, status: int) -> None:
         self.pid = 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
 
+    from nspawn.container.attachment import Attachment
     from nspawn.container.cell import Cell
     from nspawn.container.loop import Timer
     from nspawn.container.spawner import Spawner
@@ -37,12 +38,13 @@ class Instance:
 
     pid: its first process, 0 when there is none; started: Unix seconds; start_time: clock ticks since boot.
     exit: why it ended last, in words; tries: restarts in a row.
-    extras: what concerns the phone: frozen, its storage.
+    extras: what concerns the phone: frozen, its storage.  attachment: to the network, while it has its own.
     turn: the id of the boot in which it ran last or was told not to: `nspawn boot` leaves it alone then.
     """
 
     __slots__ = (
         "adopted",
+        "attachment",
         "began",
         "cell",
         "console",
@@ -92,6 +94,7 @@ class Instance:
         self.private = False  # whether it has a PID namespace
         self.request = Record()
         self.cell: Cell | None = None
+        self.attachment: Attachment | None = None
         self.console: Console | None = None
         self.group: Group | None = None
         self.timer: Timer | None = None
@@ -201,6 +204,14 @@ class Instance:
         self.killed = False
         self.adopted = False
         self.extras.running_free()
+        if network == "nat":
+            self._wait_for_network()
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Take a cell for it, and tell it what to run as soon as its network is there."""
+        network = self.request.text("network", "host")
         try:
             self.console = Console.make(self.spawner.loop, self.spawner.layout.console_log(self.name))
             self.spawner.keep(f"console:{self.name}", self.console.master)
@@ -215,13 +226,78 @@ class Instance:
             self.started = time.time()
             self.began = time.monotonic()
             self.save()  # before it runs: a spawner that dies now must be known to have started it
-            slave = self.console.slave
-            cell.run(self.request, (slave, slave, slave), terminal=True, session=True, controlling=True)
-            cell.channel.setblocking(False)
-            self.spawner.loop.add(cell.channel.fileno(), self._channel_ready)
+            connected = self.attachment is None or self.attachment.connect(
+                cell.pid, lambda error: self._connected(cell, error)
+            )
+            if connected:
+                self._tell(cell)
         except (OSError, NspawnError) as error:
             self._abandon()
             raise self._cannot_start(error) from error
+
+    def _tell(self, cell: Cell) -> None:
+        """Tell the cell what to run."""
+        assert self.console is not None
+        streams = (self.console.slave,) * 3
+        more = self.attachment.fields() if self.attachment is not None else ()
+        cell.run(self.request, streams, terminal=True, session=True, controlling=True, more=more)
+        cell.channel.setblocking(False)
+        self.spawner.loop.add(cell.channel.fileno(), self._channel_ready)
+
+    # A start with a network of its own may have to wait for it: then what follows is called later.
+
+    def _wait_for_network(self) -> None:
+        def came(error: NspawnError | None) -> None:
+            if self.attachment is attachment:  # else it was stopped meanwhile
+                try:
+                    if error is not None:
+                        raise self._cannot_start(error)
+                    self._begin()
+                except NspawnError as failure:
+                    self._launch_failed(failure)
+
+        try:
+            self.attachment = attachment = self.spawner.networking().attach(self.request)
+        except NspawnError as error:
+            self._abandon()
+            raise self._cannot_start(error) from error
+        if attachment.wait(came):
+            self._begin()
+
+    def _connected(self, cell: Cell, error: NspawnError | None) -> None:
+        """Its veth is there, and what must be arranged before its command runs."""
+        if self.cell is not cell or self.state != "starting":
+            return
+        try:
+            if error is not None:
+                raise error
+            self._tell(cell)
+        except (OSError, NspawnError) as failure:
+            self._abandon()
+            self._launch_failed(self._cannot_start(failure))
+
+    def _launch_failed(self, error: NspawnError) -> None:
+        """Later than the request: whoever waits is told, or it is a restart that is tried again."""
+        if self.attachment is not None:
+            self._abandon()
+        if self._hear_of_start(error):
+            return
+        self.exit = str(error)
+        self.spawner.log(error.render())
+        self._try_again(failed=True)
+
+    def _hear_of_start(self, error: NspawnError | None) -> bool:
+        """Tell those who wait for the start how it went; False when nobody does."""
+        waiting, self.on_start = self.on_start, []
+        for call in waiting:
+            call(error)
+        return bool(waiting)
+
+    def _give_up_waiting(self) -> None:
+        """It was stopped while it waited for the network, and has no process yet."""
+        self._release()
+        self._stopped()
+        self._hear_of_start(Conflict(f"{self.name} was stopped while it started"))
 
     def _cannot_start(self, error: Exception) -> NspawnError:
         """The error of a start, which names the container."""
@@ -254,21 +330,22 @@ class Instance:
             return
         except NspawnError as error:
             failure = error
+        told = self.cell.told
         self._close_channel()
         for text in self.warnings:
             self.spawner.log(f"{self.name}: {text}")
         if failure is not None:
             self.failure = failure
             failure = self._cannot_start(failure)
-        elif self.state == "starting":
+        elif self.state != "starting":
+            failure = Conflict(f"{self.name} was stopped while it started")
+        elif not told:
+            self.failure = failure = NspawnError(f"{self.name} cannot start", "its process was killed")
+        else:
             self.state = "running"
             self.turn = self.spawner.boot_id
             self.save()
-        else:
-            failure = Conflict(f"{self.name} was stopped while it started")
-        waiting, self.on_start = self.on_start, []
-        for call in waiting:
-            call(failure)
+        self._hear_of_start(failure)
 
     def _close_channel(self) -> None:
         if self.cell is not None:
@@ -287,6 +364,9 @@ class Instance:
             return
         if self.state not in ("starting", "running", "stopping"):
             raise Conflict(f"{self.name} is not running")
+        if not self.pid:
+            self._give_up_waiting()
+            return
         if self.timer:
             self.timer.cancel()
         if seconds is None:
@@ -321,6 +401,9 @@ class Instance:
         """SIGKILL, for everything in it."""
         if self.state not in ("starting", "running", "stopping"):
             raise Conflict(f"{self.name} is not running")
+        if not self.pid:
+            self._give_up_waiting()
+            return
         self.state = "stopping"
         self.extras.thaw_quietly()
         self.killed = True
@@ -442,6 +525,9 @@ class Instance:
         if self.group is not None:
             self.spawner.end_group(self.group)
             self.group = None
+        if self.attachment is not None:
+            attachment, self.attachment = self.attachment, None
+            attachment.end()
 
     # Adoption
 
@@ -468,6 +554,12 @@ class Instance:
             except OSError as error:
                 self.spawner.log(f"{self.name}: its console is lost: {error}")
                 os.close(master)
+        if self.request.text("network") == "nat":
+            try:
+                self.attachment = self.spawner.networking().attach(self.request)
+                self.attachment.adopt()
+            except NspawnError as error:
+                self.spawner.log(f"{self.name}: its place in the network is not known: {error}")
         if self.state == "starting":
             self.state = "running"
         if self.state == "stopping":

@@ -11,15 +11,18 @@ from nspawn.container.console import log_files
 from nspawn.container.loop import IN, OUT
 from nspawn.errors import Conflict, NspawnError, UsageError
 from nspawn.kernel import process, unix
+from nspawn.model import commandline
 from nspawn.model.record import Record, error_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from nspawn.container.attachment import Attachment
     from nspawn.container.cell import Cell
     from nspawn.container.instance import Instance
+    from nspawn.container.netrun import NetRun
     from nspawn.container.spawner import Spawner
 else:
     import _signal
@@ -32,15 +35,32 @@ _MARK = b"\x18"
 
 
 class Peer:
-    """watching: gets every event.  run: the container it runs, which ends with it."""
+    """watching: gets every event.  run: the container it runs, which ends with it; attachment: its place in
+    the network; waiting: a run that waits for the network.  holding: whether it holds the network up.
+    """
 
-    __slots__ = ("_attached", "_left_out", "_queue", "_spawner", "_waiting", "end", "run", "watching")
+    __slots__ = (
+        "_attached",
+        "_left_out",
+        "_queue",
+        "_waiting",
+        "attachment",
+        "end",
+        "holding",
+        "run",
+        "spawner",
+        "waiting",
+        "watching",
+    )
 
     def __init__(self, spawner: Spawner, end: unix.Socket) -> None:
-        self._spawner = spawner
+        self.spawner = spawner
         self.end = end
         self.watching = False
         self.run: Cell | None = None
+        self.attachment: Attachment | None = None
+        self.waiting: NetRun | None = None
+        self.holding = False
         self._attached: Instance | None = None
         self._queue: list[bytes] = []
         self._waiting = 0
@@ -52,18 +72,22 @@ class Peer:
 
     def close(self) -> None:
         """Forget the connection; a container that it runs is ended."""
-        if self not in self._spawner.peers:
+        if self not in self.spawner.peers:
             return
-        self._spawner.peers.discard(self)
+        self.spawner.peers.discard(self)
         self._detach()
-        self._spawner.loop.remove(self.end.fileno())
+        self.spawner.loop.remove(self.end.fileno())
         self.end.close()
         self.end_run()
+        if self.holding and self.spawner.network is not None:
+            self.spawner.network.leave(self)
 
     def end_run(self) -> None:
         """Kill the container that this peer runs: as a caller that is killed without a spawner does."""
+        if self.waiting is not None:
+            self.waiting.end()
         if self.run is not None:
-            self._spawner.signal(self.run.pid, _signal.SIGKILL)
+            self.spawner.signal(self.run.pid, _signal.SIGKILL)
 
     # Messages
 
@@ -71,14 +95,14 @@ class Peer:
         self._send(record.encode(), descriptors)
 
     def _send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
-        if self not in self._spawner.peers:
+        if self not in self.spawner.peers:
             return
         if not self._queue:
             try:
                 unix.send(self.end, data, descriptors)
                 return
             except BlockingIOError:
-                self._spawner.loop.change(self.end.fileno(), IN | OUT)
+                self.spawner.loop.change(self.end.fileno(), IN | OUT)
             except OSError:
                 self.close()
                 return
@@ -116,12 +140,12 @@ class Peer:
                 return
             self._waiting -= len(self._queue.pop(0))
         self._left_out = 0
-        self._spawner.loop.change(self.end.fileno(), IN)
+        self.spawner.loop.change(self.end.fileno(), IN)
 
     def _ready(self, events: int) -> None:
         if events & OUT:
             self._flush()
-        if not events & ~OUT or self not in self._spawner.peers:
+        if not events & ~OUT or self not in self.spawner.peers:
             return
         try:
             data, descriptors = unix.receive(self.end)
@@ -141,7 +165,7 @@ class Peer:
         except NspawnError as error:
             self.reply(error_record(error))
         except Exception as error:  # noqa: BLE001 - a defect in one request must not take the spawner down
-            self._spawner.log(f"a request failed: {type(error).__name__}: {error}")
+            self.spawner.log(f"a request failed: {type(error).__name__}: {error}")
             self.reply(
                 error_record(NspawnError("the spawner could not do that", f"{type(error).__name__}: {error}"))
             )
@@ -165,20 +189,20 @@ class Peer:
             (
                 ("ok", 1),
                 ("pid", os.getpid()),
-                ("keeper", self._spawner.keeper_pid),
+                ("keeper", self.spawner.keeper_pid),
                 ("version", __version__),
-                ("web", self._spawner.web.pid),
-                ("boot-id", self._spawner.boot_id),
+                ("web", self.spawner.web.pid),
+                ("boot-id", self.spawner.boot_id),
             )
         )
-        for text in self._spawner.refused:
+        for text in self.spawner.refused:
             answer.add("refused", text)
-        for name in self._spawner.host.refused:
+        for name in self.spawner.host.refused:
             answer.add("lacks", name)
         self.reply(answer)
 
     def _list(self, _record: Record, _descriptors: list[int]) -> None:
-        instances, waits = self._spawner.instances, self._spawner.errand.waits
+        instances, waits = self.spawner.instances, self.spawner.errand.waits
         for name in sorted({*instances, *waits}):
             known = instances.get(name)
             record = Record((("name", name), ("state", "stopped"))) if known is None else known.report()
@@ -190,24 +214,24 @@ class Peer:
         def started(error: NspawnError | None) -> None:
             self.reply(error_record(error) if error else Record((("ok", 1), *instance.report().fields)))
 
-        instance = self._spawner.start(record)
+        instance = self.spawner.start(record)
         instance.on_start.append(started)
 
     def _stop(self, record: Record, _descriptors: list[int]) -> None:
         name = record.text("name")
-        known = self._spawner.instances.get(name)
+        known = self.spawner.instances.get(name)
         # One that was started by hand is in `waits` until the boot program has looked.
-        if name in self._spawner.errand.waits and (known is None or known.state == "stopped"):
-            self.reply(Record((("ok", 1), *self._spawner.give_up(name).report().fields)))
+        if name in self.spawner.errand.waits and (known is None or known.state == "stopped"):
+            self.reply(Record((("ok", 1), *self.spawner.give_up(name).report().fields)))
             return
-        instance = self._spawner.find(name)
+        instance = self.spawner.find(name)
         if instance.state == "stopped":
             raise Conflict(f"{instance.name} is not running")
         instance.on_end.append(lambda: self.reply(Record((("ok", 1), *instance.report().fields))))
         instance.stop(record.number("time") if record.get("time") is not None else None)
 
     def _kill(self, record: Record, _descriptors: list[int]) -> None:
-        instance = self._spawner.find(record.text("name"))
+        instance = self.spawner.find(record.text("name"))
         number = record.integer("signal", _signal.SIGKILL)
         if number != _signal.SIGKILL:
             instance.signal(number)
@@ -223,77 +247,108 @@ class Peer:
 
     def _watch(self, _record: Record, _descriptors: list[int]) -> None:
         self.watching = True
-        self._spawner.pool.expect()  # the page, most often: somebody looks, and may press start
+        self.spawner.pool.expect()  # the page, most often: somebody looks, and may press start
         self.reply(Record((("ok", 1),)))
 
     def _changed(self, record: Record, _descriptors: list[int]) -> None:
-        self._spawner.publish(Record((("event", "changed"), ("name", record.text("name")))))
-        if self._spawner.errand.waits:
-            self._spawner.errand.soon()  # it may be about when something starts
+        self.spawner.publish(Record((("event", "changed"), ("name", record.text("name")))))
+        if self.spawner.errand.waits:
+            self.spawner.errand.soon()  # it may be about when something starts
         self.reply(Record((("ok", 1),)))
 
     def _guard(self, _record: Record, _descriptors: list[int]) -> None:
-        self._spawner.guard_changed()
+        self.spawner.guard_changed()
         self.reply(Record((("ok", 1),)))
 
     def _forget(self, record: Record, _descriptors: list[int]) -> None:
         name = record.text("name")
-        instance = self._spawner.instances.get(name)
+        instance = self.spawner.instances.get(name)
         if instance is not None and instance.state != "stopped":
             raise Conflict(f"{name} is {instance.state}", hint=f"Stop it first: nspawn stop {name}.")
-        self._spawner.instances.pop(name, None)
-        self._spawner.errand.give_up(name)
-        self._spawner.probation.forget(name)
-        self._spawner.publish(Record((("event", "removed"), ("name", name))))
+        self.spawner.instances.pop(name, None)
+        self.spawner.errand.give_up(name)
+        self.spawner.probation.forget(name)
+        self.spawner.publish(Record((("event", "removed"), ("name", name))))
         self.reply(Record((("ok", 1),)))
 
     def _wake(self, record: Record, _descriptors: list[int]) -> None:
         """What the boot program waits for."""
-        self._spawner.errand.wake(record)
+        self.spawner.errand.wake(record)
         self.reply(Record((("ok", 1),)))
 
     def _freeze(self, record: Record, _descriptors: list[int]) -> None:
-        instance = self._spawner.find(record.text("name"))
+        instance = self.spawner.find(record.text("name"))
         instance.extras.freeze("by hand")
         self.reply(Record((("ok", 1), *instance.report().fields)))
 
     def _thaw(self, record: Record, _descriptors: list[int]) -> None:
-        instance = self._spawner.find(record.text("name"))
+        instance = self.spawner.find(record.text("name"))
         instance.extras.thaw(by_hand=True)
         self.reply(Record((("ok", 1), *instance.report().fields)))
 
     def _storage(self, record: Record, _descriptors: list[int]) -> None:
         """The phone's storage was mounted into a running container, or could not be."""
-        instance = self._spawner.find(record.text("name"))
+        instance = self.spawner.find(record.text("name"))
         if instance.pid == record.integer("pid"):  # else it was started again meanwhile
             instance.extras.storage_came(record.text("source"), record.text("why-not"))
         self.reply(Record((("ok", 1),)))
 
     def _boot(self, _record: Record, _descriptors: list[int]) -> None:
         """Have the boot program run."""
-        self._spawner.errand.run()
+        self.spawner.errand.run()
         self.reply(Record((("ok", 1),)))
+
+    def _net(self, record: Record, _descriptors: list[int]) -> None:
+        from nspawn.container import netrequests  # most never ask
+
+        if record.text("verb") == "hold":
+            pid, _uid = unix.peer(self.end)
+            if not self.spawner.sees_the_same(pid):
+                self.reply(Record((("elsewhere", 1),)))
+                return
+            self.holding = True
+        netrequests.answer(self.spawner.networking(), self, record, self.reply)
 
     def _shutdown(self, _record: Record, _descriptors: list[int]) -> None:
         self.reply(Record((("ok", 1),)))
-        self._spawner.shutdown()
+        self.spawner.shutdown()
 
     def _run(self, record: Record, descriptors: list[int]) -> None:
         """A foreground run: its end is answered with exit=STATUS, and our end is its end."""
         pid, _uid = unix.peer(self.end)
-        if not self._spawner.sees_the_same(pid):
+        if not self.spawner.sees_the_same(pid):
             self.reply(Record((("elsewhere", 1),)))  # it sees other files than we do
             return
-        if len(descriptors) != 3 or self.run is not None or self._spawner.ending:
+        if len(descriptors) != 3 or self.run is not None or self.waiting is not None or self.spawner.ending:
             raise UsageError("a run needs three descriptors, and a connection of its own")
+        words = [word.decode("utf-8", "surrogateescape") for word in record.all("word")]
         network = record.text("network", "host")
-        self._spawner.host.check(network, boot=record.flag("boot"))
-        cell = self._spawner.pool.take(network)
-        self._spawner.children[cell.pid] = lambda status: self._run_ended(cell, status)
+        if commandline.may_use_network(words):
+            spec = commandline.parse(words, "", mini=record.flag("mini"))
+            network = spec.network
+            if spec.wish is not None:
+                from nspawn.container.netrun import NetRun
+
+                self.waiting = NetRun(self, record, descriptors, spec)
+                self.waiting.begin()
+                return
+        self.spawner.host.check(network, boot=record.flag("boot"))
+        self.tell_cell(self.take_cell(network), record, descriptors)
+
+    def take_cell(self, network: str) -> Cell:
+        """A cell for the run."""
+        cell = self.spawner.pool.take(network)
+        self.spawner.children[cell.pid] = lambda status: self._run_ended(cell, status)
         self.run = cell
-        cell.run(record, descriptors, session=True, dies_with_parent=True)
+        return cell
+
+    def tell_cell(
+        self, cell: Cell, record: Record, descriptors: list[int], more: Iterable[tuple[str, bytes]] = ()
+    ) -> None:
+        """Tell it what to run.  more: of its network."""
+        cell.run(record, descriptors, session=True, dies_with_parent=True, more=more)
         cell.channel.setblocking(False)
-        self._spawner.loop.add(cell.channel.fileno(), lambda _events: self._run_ready(cell))
+        self.spawner.loop.add(cell.channel.fileno(), lambda _events: self._run_ready(cell))
 
     def _run_ready(self, cell: Cell) -> None:
         self._run_told(cell)
@@ -307,7 +362,7 @@ class Peer:
             return False
         except NspawnError as error:
             self.reply(error_record(error))
-        self._spawner.loop.remove(cell.channel.fileno())
+        self.spawner.loop.remove(cell.channel.fileno())
         cell.channel.close()
         return False
 
@@ -316,12 +371,17 @@ class Peer:
             while self._run_told(cell):
                 pass
         if cell.channel.fileno() >= 0:
-            self._spawner.loop.remove(cell.channel.fileno())
+            self.spawner.loop.remove(cell.channel.fileno())
             cell.channel.close()
         self.run = None
+        if self.waiting is not None:
+            self.waiting.end()
+        if self.attachment is not None:
+            attachment, self.attachment = self.attachment, None
+            attachment.end()
         code = os.waitstatus_to_exitcode(status)
         self.reply(Record((("exit", code if code >= 0 else 128 - code),)))
-        self._spawner.end_group(cell.group)
+        self.spawner.end_group(cell.group)
 
     def _signal(self, record: Record, _descriptors: list[int]) -> None:
         """A signal that the caller of a foreground run got."""
@@ -329,13 +389,13 @@ class Peer:
             return
         number = record.integer("number", _signal.SIGTERM)
         if process.handling(self.run.pid, number) == "catch":
-            self._spawner.signal(self.run.pid, number)
+            self.spawner.signal(self.run.pid, number)
         else:
-            self._spawner.signal(self.run.pid, _signal.SIGKILL)
+            self.spawner.signal(self.run.pid, _signal.SIGKILL)
 
     def _attach(self, record: Record, _descriptors: list[int]) -> None:
         """Answer with the ring's files as they are now, then send what comes."""
-        instance = self._spawner.find(record.text("name"))
+        instance = self.spawner.find(record.text("name"))
         if instance.console is None:
             raise Conflict(
                 f"{instance.name} has no console now",
@@ -343,7 +403,7 @@ class Peer:
                 f"Start it: nspawn start {instance.name}.",
             )
         self._detach()
-        logs = log_files(self._spawner.layout.console_log(instance.name))
+        logs = log_files(self.spawner.layout.console_log(instance.name))
         try:
             answer = Record((("ok", 1), ("state", instance.state)))
             for descriptor in logs:
@@ -397,6 +457,7 @@ _OPERATIONS: dict[str, Callable[[Peer, Record, list[int]], None]] = {
     "thaw": Peer._thaw,
     "storage": Peer._storage,
     "guard": Peer._guard,
+    "net": Peer._net,
     "shutdown": Peer._shutdown,
     "run": Peer._run,
     "signal": Peer._signal,

@@ -29,6 +29,7 @@ class Pool:
 
     __slots__ = (
         "_count",
+        "_kind",
         "_mounts",
         "_mounts_poll",
         "_preparing",
@@ -42,6 +43,7 @@ class Pool:
         self._spawner = spawner
         self._spare: Cell | None = None
         self._count = 0
+        self._kind = "host"  # the network mode of the last start: the next is probably like it
         self._preparing: Timer | None = None
         self.prefix = f"{binascii.crc32(os.fsencode(spawner.layout.root)):08x}."
         self._watching = False
@@ -73,7 +75,8 @@ class Pool:
             self._spare = cell
             self.drop()
             cell = None
-        if cell is None or cell.network != network:
+        self._kind = network
+        if cell is None or not cell.suits(network):
             self._spare = cell
             cell = self._make(network)
         return cell
@@ -115,8 +118,12 @@ class Pool:
 
     def _prepare(self) -> None:
         self._preparing = None
-        if self._spare is not None or self._spawner.ending:
+        if self._spawner.ending:
             return
+        if self._spare is not None:
+            if self._spare.suits(self._kind):
+                return
+            self.drop()
         if self._count % _COLLECT_EVERY == 0:
             gc.collect()
         if not self._watching:
@@ -125,7 +132,7 @@ class Pool:
             self._spawner.loop.add(self._mounts, self._mounts_changed, select.EPOLLPRI)
         try:
             self._spawner.probation.admit()
-            cell = self._make("host")
+            cell = self._make(self._kind)
         except (OSError, NspawnError) as error:
             self._spawner.log(f"no cell could be prepared: {error}")
             return

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
 
+    from nspawn.container.network import Network
     from nspawn.layout import Layout
 else:
     import _signal
@@ -45,6 +46,14 @@ _ACCEPT_AGAIN = 0.5  # seconds
 def main(layout: Layout, keeper: unix.Socket, *, boot: bool = False) -> int:
     """Run until an orderly end; 0 then.  keeper: the channel to our parent; boot: the machine is starting."""
     return Spawner(layout, keeper, boot=boot).run()
+
+
+def _network_namespace(pid: int | str) -> str:
+    """Which one it is; "" where there is but one."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except FileNotFoundError:
+        return ""
 
 
 class Spawner:
@@ -62,7 +71,9 @@ class Spawner:
         self.peers: set[Peer] = set()
         self.refused: list[str] = []
         self.ending = False
+        self._leaving = False
         self._keeper: unix.Socket | None = keeper
+        self.network: Network | None = None
         self.upkeep = Upkeep(self)
         self.pool = Pool(self)
         self.rest = Rest(self)
@@ -148,9 +159,10 @@ class Spawner:
             return
 
     def sees_the_same(self, pid: int) -> bool:
-        """Whether a process sees the files that we see, so that its paths mean the same."""
+        """Whether a process sees the files and the network that we see, so that they mean the same."""
         try:
             same = os.readlink(f"/proc/{pid}/ns/mnt") == self._mount_namespace
+            same = same and _network_namespace(pid) == _network_namespace("self")
             return same and os.readlink(f"/proc/{pid}/root") == "/"
         except OSError:
             return False
@@ -296,6 +308,14 @@ class Spawner:
         self.errand.give_up(name)
         return instance
 
+    def networking(self) -> Network:
+        """The containers' network, from the first that needs it on."""
+        if self.network is None:
+            from nspawn.container.network import Network  # most starts need none
+
+            self.network = Network(self)
+        return self.network
+
     def guard_changed(self) -> None:
         """A person decided something about the crash guard; containers that were kept back by it start."""
         unblocked = self.probation.read()
@@ -307,6 +327,9 @@ class Spawner:
 
     def shutdown(self) -> None:
         """Stop every container in order and end; a second call does not wait for them."""
+        if self._leaving:
+            self.loop.stop()
+            return
         running = [i for i in self.instances.values() if i.state in state.ACTIVE]
         for peer in list(self.peers):
             peer.end_run()
@@ -321,5 +344,10 @@ class Spawner:
         self._end_if_empty()
 
     def _end_if_empty(self) -> None:
-        if all(i.state == "stopped" for i in self.instances.values()):
+        if not all(i.state == "stopped" for i in self.instances.values()):
+            return
+        if self.network is None:
             self.loop.stop()
+        elif not self._leaving:
+            self._leaving = True
+            self.network.end(self.loop.stop)

@@ -133,6 +133,7 @@ def hook(name: str) -> _Hook:
 _mount = _function("mount", _CharP, _CharP, _CharP, _ULong, _CharP)
 _umount2 = _function("umount2", _CharP, _Int)
 _unshare = _function("unshare", _Int)
+_getsockopt = _function("getsockopt", _Int, _Int, _Int, _CharP, _CharP)
 _setns = _function("setns", _Int, _Int)
 _sethostname = _function("sethostname", _CharP, _ULong)
 _prctl = _function("prctl", _Int, _ULong, _ULong, _ULong, _ULong)
@@ -205,6 +206,16 @@ def unshare(flags: int) -> None:
     """unshare(2): only Python 3.12 and newer wrap it."""
     if _unshare(flags) < 0:
         raise failure()
+
+
+def getsockopt(descriptor: int, level: int, option: int, question: bytes, size: int) -> bytes:
+    """getsockopt(2) of an option that is asked with a value; size: bytes of room for the answer."""
+    room = struct.pack(f"{max(size, len(question))}s", question)  # new bytes, which nobody else has yet
+    length = struct.pack("I", len(room))
+    if _getsockopt(descriptor, level, option, room, length) < 0:
+        raise failure()
+    answer: int = struct.unpack("I", length)[0]
+    return room[:answer]
 
 
 def setns(descriptor: int, kind: int) -> None:

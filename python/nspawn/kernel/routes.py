@@ -29,7 +29,8 @@ _IFLA_IFNAME = 3
 
 #: Groups of rtnetlink(7), for bind(): links, addresses and routes of both families.
 LINK, ADDRESS_4, ROUTE_4, ADDRESS_6, ROUTE_6 = 0x1, 0x10, 0x40, 0x100, 0x400
-_HEADER = struct.Struct("=IHHII")
+#: struct nlmsghdr: length, type, flags, sequence number, port.
+HEADER = struct.Struct("=IHHII")
 _SIZE = 1 << 16
 _SECONDS = 5.0
 
@@ -38,16 +39,17 @@ def messages(data: bytes) -> list[tuple[int, bytes]]:
     """(type, payload) of each netlink message; what is cut off is left out (netlink(7))."""
     found = []
     at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, _flags, _sequence, _pid = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size or at + length > len(data):
+    while at + HEADER.size <= len(data):
+        length, kind, _flags, _sequence, _pid = HEADER.unpack_from(data, at)
+        if length < HEADER.size or at + length > len(data):
             break
-        found.append((kind, data[at + _HEADER.size : at + length]))
+        found.append((kind, data[at + HEADER.size : at + length]))
         at += (length + 3) & ~3
     return found
 
 
-def _attributes(data: bytes) -> dict[int, bytes]:
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The attributes of a message by their numbers (rtnetlink(7)); what is cut off is left out."""
     found = {}
     at = 0
     while at + 4 <= len(data):
@@ -66,7 +68,7 @@ def decode_route(payload: bytes) -> Route | None:
     family, length, _src, _tos, table, _protocol, _scope, kind, _flags = struct.unpack_from("=8BI", payload)
     if kind != _RTN_UNICAST:
         return None
-    found = _attributes(payload[12:])
+    found = attributes(payload[12:])
     wide = found.get(_RTA_TABLE, b"")
     if len(wide) == 4:
         (table,) = struct.unpack("=I", wide)
@@ -85,7 +87,7 @@ def decode_link(payload: bytes) -> Link | None:
     if len(payload) < 16:
         return None
     _family, _kind, index, flags = struct.unpack_from("=BxHiI", payload)
-    name = _attributes(payload[16:]).get(_IFLA_IFNAME, b"").rstrip(b"\0")
+    name = attributes(payload[16:]).get(_IFLA_IFNAME, b"").rstrip(b"\0")
     return Link(index, os.fsdecode(name), flags)
 
 
@@ -115,7 +117,7 @@ def _dump(request: int, payload: bytes) -> list[tuple[int, bytes]]:
         end.settimeout(_SECONDS)
         end.bind((0, 0))
         end.send(
-            _HEADER.pack(_HEADER.size + len(payload), request, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + payload
+            HEADER.pack(HEADER.size + len(payload), request, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + payload
         )
         found: list[tuple[int, bytes]] = []
         while True:

@@ -7,11 +7,22 @@ from __future__ import annotations
 
 from nspawn.errors import UsageError
 from nspawn.model.names import parse_host_name
-from nspawn.model.runspec import Bind, RunSpec, parse_env, parse_user
+from nspawn.model.runspec import NETWORKS, Bind, RunSpec, parse_env, parse_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nspawn.model.netwish import Wish
 
 _WITH_VALUE = ("--env", "--bind", "--workdir", "--user", "--hostname")
-_SWITCHES = ("--net", "--read-only", "--ephemeral", "--boot")
-_MINI_REFUSES = ("--net",)
+_SWITCHES = ("--read-only", "--ephemeral", "--boot")
+#: How the network's options begin: no other one begins so.
+_OF_NETWORK: tuple[str, ...] = ("-p", "-P", "-C", "--cleanup-route", "--net", "--publish", "--port-range")
+_OF_NETWORK += ("--ip", "--route-via", "--on-down", "--dns")
+
+
+def may_use_network(argv: list[str]) -> bool:
+    """Whether parse() may find that it has another network than the host's."""
+    return any(word.startswith(_OF_NETWORK) for word in argv)
 
 
 def parse(argv: list[str], term: str, *, mini: bool = False) -> RunSpec:
@@ -28,12 +39,19 @@ def parse(argv: list[str], term: str, *, mini: bool = False) -> RunSpec:
         if word == "--":
             break
         option, equals, value = word.partition("=")
-        if mini and option in _MINI_REFUSES:
-            raise UsageError(f"nspawn-mini has no {option}", hint="Use nspawn for a network of its own.")
-        if option in _SWITCHES and not equals:
+        if word.startswith(_OF_NETWORK):
+            if mini:
+                raise UsageError(
+                    f"nspawn-mini has no {option[:40]}", hint="Use nspawn for a network of its own."
+                )
+            option, equals, value = _network_option(word)
+            if option == "--net":
+                values.setdefault(option, []).append(value if equals else "nat")
+                continue
+        elif option in _SWITCHES and not equals:
             switches.add(option)
             continue
-        if option not in _WITH_VALUE:
+        elif option not in _WITH_VALUE:
             raise UsageError(f"there is no option {word[:80]!r}", hint="See --help for those there are.")
         if not equals:
             if not rest:
@@ -45,6 +63,39 @@ def parse(argv: list[str], term: str, *, mini: bool = False) -> RunSpec:
     return _spec(rest, values, switches, term)
 
 
+def _network_option(word: str) -> tuple[str, str, str]:
+    """(the option's long name, "=" or "" for no value in this word, the value); UsageError."""
+    from nspawn.model.netwish import OPTIONS  # only for a network of its own
+
+    option, equals, value = word.partition("=")
+    if option in ("-C", "--cleanup-route"):
+        raise UsageError(f"{option} goes alone", hint="It only removes what is left of the network.")
+    if option == "--net":
+        return option, equals, value
+    if word[1] != "-" and len(word) > 2:
+        option, equals, value = word[:2], "=", word[2:].removeprefix("=")
+    if option not in OPTIONS:
+        raise UsageError(f"there is no option {word[:80]!r}", hint="See --help for those there are.")
+    return OPTIONS[option], equals, value
+
+
+def _network(values: dict[str, list[str]]) -> tuple[str, Wish | None]:
+    """The network mode, and what is asked of a network of its own."""
+    mode = values.pop("--net", [""])[-1]
+    others = [option for option in values if option.startswith(_OF_NETWORK)]
+    if mode and mode not in NETWORKS:
+        raise UsageError(
+            f"--net takes no {mode[:40]!r}", hint=f"Use --net, or one of --net={', --net='.join(NETWORKS)}."
+        )
+    if others and mode in ("host", "none"):
+        raise UsageError(f"{others[0]} needs a network of its own", f"--net={mode} gives none")
+    if mode in ("host", "none") or not (mode or others):
+        return mode or "host", None
+    from nspawn.model import netwish
+
+    return "nat", netwish.parse(values)
+
+
 def _spec(rest: list[str], values: dict[str, list[str]], switches: set[str], term: str) -> RunSpec:
     """The spec of a rootfs and command (rest), the options with values, in order, and the switches."""
     workdir = values.get("--workdir", [""])[-1]
@@ -54,6 +105,7 @@ def _spec(rest: list[str], values: dict[str, list[str]], switches: set[str], ter
         raise UsageError(
             "--boot runs the rootfs's own init", "a command was given too", "Leave one of them away."
         )
+    network, wish = _network(values)
     return RunSpec(
         rootfs=rest[0],
         argv=rest[1:],
@@ -65,6 +117,7 @@ def _spec(rest: list[str], values: dict[str, list[str]], switches: set[str], ter
         ephemeral="--ephemeral" in switches,
         boot="--boot" in switches,
         binds=[Bind.parse(text) for text in values.get("--bind", ())],
-        network="none" if "--net" in switches else "host",
+        network=network,
+        wish=wish,
         term=term or "xterm-256color",
     )

@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nspawn.errors import UsageError
-from nspawn.model import boot, names, restart, runspec
+from nspawn.model import boot, forwards, names, networds, restart, runspec
 
 #: A day: no sensible delay or stop time is longer, and it keeps every timer's arithmetic exact.
 LONGEST_SECONDS = 86400.0
 _LONGEST_TEXT = 4096
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?)?")
-_PORT = re.compile(r"(?P<host>[0-9]{1,5}):(?P<guest>[0-9]{1,5})(/(?P<kind>tcp|udp))?")
 _SIZE = re.compile(r"(?P<count>[0-9]{1,15})(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _YES = frozenset(("true", "yes", "on", "1"))
@@ -146,19 +145,26 @@ def _bind(value: object) -> str:
 
 
 def _port(value: object) -> str:
-    found = _PORT.fullmatch(_text(value))
-    if not found or not all(1 <= int(found[side]) <= 65535 for side in ("host", "guest")):
-        raise Expected("a port as HOST:CONTAINER[/tcp|/udp], each from 1 to 65535")
-    return f"{int(found['host'])}:{int(found['guest'])}/{found['kind'] or 'tcp'}"
+    return str(forwards.parse_publish(_line(value)))
 
 
-def _ports(value: object) -> tuple[str, ...]:
-    ports = _each(_port)(value)
-    taken = [f"{port.partition(':')[0]}/{port.rpartition('/')[2]}" for port in ports]
-    for port in taken:
-        if taken.count(port) > 1:
-            raise Expected(f"each port of the host once (it has {port} twice)")
-    return ports
+def _port_range(value: object) -> str:
+    text = _line(value)
+    forwards.parse_range(text)
+    return text
+
+
+def _pins(value: object) -> tuple[str, ...]:
+    return networds.parse_pins(_each(_line)(value))
+
+
+def _address4(value: object) -> str:
+    text = _line(value)
+    return networds.parse_address4(text) if text else ""
+
+
+def _server(value: object) -> str:
+    return networds.parse_server(_line(value))
 
 
 def _name(value: object) -> str:
@@ -283,10 +289,14 @@ SIGNAL = Kind(check=_signal, read=str)
 MEMORY = Kind(check=_memory, read=str)
 ARGUMENTS = Kind(check=_arguments, read=_read_words)
 BINDS = Kind(check=_each(_bind), read=_read_list)
-PORTS = Kind(check=_ports, read=_read_list)
-LINES = Kind(check=_each(_line), read=_read_list)
+PORTS = Kind(check=_each(_port), read=_read_list)
+PORT_RANGES = Kind(check=_each(_port_range), read=_read_list)
+PINS = Kind(check=_pins, read=_read_list)
+ADDRESS4 = Kind(check=_address4, read=str)
+SERVERS = Kind(check=_each(_server), read=_read_list)
 NAMES = Kind(check=_each(_name), read=_read_list)
 ENVIRONMENT = Kind(check=_environment, read=_json)
-NETWORK_MODE = _choice(*runspec.NETWORKS)
-ON_DOWN = _choice("block", "fallback")
+NETWORK_MODE = _choice(*networds.MODES)
+ON_DOWN = _choice(*networds.ON_DOWN)
+IPV6 = _choice(*networds.IPV6_MODES)
 POLICY = _choice(*restart.POLICIES)

@@ -166,8 +166,9 @@ def assembly(
     steps.append(_mount("dev/pts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"))
     steps += [Operation("node", f"dev/{name}", numbers=(mode, *device)) for name, mode, *device in NODES]
     steps += [Operation("link", f"dev/{name}", source=text) for name, text in LINKS]
-    if android:
-        # Android lets nobody but its own groups send pings; per network namespace (facts: quirks).
+    if android or "net" in own:
+        # A new namespace lets nobody ping without privileges, and Android only its own groups; this is per
+        # network namespace (facts: quirks).
         steps.append(
             Operation("write", "proc/sys/net/ipv4/ping_group_range", source="0 2147483647", optional=True)
         )

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from nspawn.model.netwish import Wish
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Tried in this order when no command is given.
 SHELLS = ("/bin/bash", "/bin/sh")
@@ -22,8 +24,8 @@ INITS = (
     "/bin/init",
     "/init",
 )
-#: "host": the host's network; "none": a namespace of its own with only loopback.
-NETWORKS = ("host", "none")
+#: "host": the host's network; "nat": one of its own behind that; "none": only loopback.
+NETWORKS = ("host", "nat", "none")
 
 
 class Bind:
@@ -81,6 +83,7 @@ class RunSpec:
     argv: empty for the first of SHELLS, or of INITS with `boot`.
     env: beyond PATH, HOME, TERM and container, which always are there unless given here.
     user: "name", "uid", "name:group" or "uid:gid", looked up in the container.
+    wish: what a command line asks of a network of its own; it does not travel in a record.
     """
 
     __slots__ = (
@@ -95,6 +98,7 @@ class RunSpec:
         "rootfs",
         "term",
         "user",
+        "wish",
         "workdir",
     )
 
@@ -112,6 +116,7 @@ class RunSpec:
         boot: bool = False,
         binds: Iterable[Bind] = (),
         network: str = "host",
+        wish: Wish | None = None,
         term: str = "xterm-256color",
     ) -> None:
         self.rootfs = rootfs
@@ -125,6 +130,7 @@ class RunSpec:
         self.boot = boot
         self.binds = list(binds)
         self.network = network
+        self.wish = wish
         self.term = term
 
     def environment(self, home: str) -> dict[str, str]:

@@ -6,12 +6,13 @@ Input is parsed once, here; errors name the key's path (`autostart.order: expect
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from nspawn.errors import UsageError
-from nspawn.model import kinds
+from nspawn.model import forwards, kinds
+from nspawn.model.forwards import Forward
 from nspawn.model.names import host_name
 from nspawn.model.runspec import Bind, RunSpec
 
@@ -28,14 +29,22 @@ class NewerVersion(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """mode: "host" or "none"; pin: uplinks by preference; on_down: "block" or "fallback";
-    ports: `HOST:CONTAINER/tcp|udp`.
+    """mode: "host", "nat" or "none".  The rest counts with "nat" only, and is kept with another.
+
+    pin: uplinks by preference, empty for the host's; on_down: what becomes of traffic when none of them is
+    there, "block" or "fallback".  ports: `[ADDRESS:]HOST:CONTAINER/tcp|udp`; port_range: `START:END`, the
+    same ports on both sides.  ip: a fixed IPv4 address or "".  dns: servers instead of ours.  ipv6: "auto",
+    "proxy" or "off".
     """
 
     mode: str = "host"
     pin: tuple[str, ...] = ()
     on_down: str = "block"
     ports: tuple[str, ...] = ()
+    port_range: tuple[str, ...] = ()
+    ip: str = ""
+    dns: tuple[str, ...] = ()
+    ipv6: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +137,13 @@ KEYS: dict[str, kinds.Kind] = {
     "binds": kinds.BINDS,
     "env": kinds.ENVIRONMENT,
     "network.mode": kinds.NETWORK_MODE,
-    "network.pin": kinds.LINES,
+    "network.pin": kinds.PINS,
     "network.on_down": kinds.ON_DOWN,
     "network.ports": kinds.PORTS,
+    "network.port_range": kinds.PORT_RANGES,
+    "network.ip": kinds.ADDRESS4,
+    "network.dns": kinds.SERVERS,
+    "network.ipv6": kinds.IPV6,
     "autostart.enabled": kinds.FLAG,
     "autostart.order": kinds.ORDER,
     "autostart.delay": kinds.SECONDS,
@@ -153,6 +166,11 @@ _SHORT = {
     "net": "network.mode",
     "ports": "network.ports",
     "pin": "network.pin",
+    "on_down": "network.on_down",
+    "port_range": "network.port_range",
+    "ip": "network.ip",
+    "dns": "network.dns",
+    "ipv6": "network.ipv6",
     "after": "autostart.after",
     "when": "autostart.when",
     "memory": "limits.memory",
@@ -214,8 +232,8 @@ def apply(settings: Settings, changes: Mapping[str, str]) -> Settings:
     Raises UsageError that names the key.
     """
     flat = flatten(settings)
-    for given, text in changes.items():
-        key = _SHORT.get(given, given)
+    named = {_SHORT.get(given, given): text for given, text in changes.items()}
+    for key, text in named.items():
         if key.startswith("env."):
             environment = dict(settings.env) if flat["env"] is settings.env else flat["env"]
             assert isinstance(environment, dict)
@@ -229,7 +247,44 @@ def apply(settings: Settings, changes: Mapping[str, str]) -> Settings:
             flat[key] = KEYS[key].read(text)
         else:
             flat.pop(key)
-    return _build(flat)
+    changed = _build(flat)
+    _check_change(changed.network, named)
+    return changed
+
+
+def _check_change(network: Network, named: Iterable[str]) -> None:
+    """What is set of the network has its effect: files that say otherwise are read, but none is made so."""
+    if "network.ports" in named:
+        try:
+            granted(network)
+        except UsageError as error:
+            raise UsageError(f"network.ports: {error.what}", error.why, error.hint) from None
+    if network.mode == "nat":
+        return
+    for item in fields(Network):
+        key = f"network.{item.name}"
+        if item.name != "mode" and key in named and getattr(network, item.name) != item.default:
+            raise UsageError(
+                f"{key}: it counts with network.mode=nat only, and the mode is {network.mode}",
+                hint=f"Set both: network.mode=nat {key}=...",
+            )
+
+
+def forwarded(network: Network) -> tuple[Forward, ...]:
+    """Every forward that it asks for, of ranges too."""
+    ranges = (forward for text in network.port_range for forward in forwards.parse_range(text))
+    return (*map(forwards.parse_publish, network.ports), *ranges)
+
+
+def granted(network: Network) -> tuple[tuple[Forward, ...], tuple[str, ...]]:
+    """The forwards that it gets, and notes on what is left out; UsageError for a port that is kept."""
+    found: list[Forward] = []
+    notes = []
+    for asked in forwarded(network):
+        parts, note = forwards.without_reserved(asked)
+        found += parts
+        notes += [note] if note else []
+    return tuple(found), tuple(notes)
 
 
 def runspec(settings: Settings, name: str, rootfs: str, binds: tuple[Bind, ...] = ()) -> RunSpec:
@@ -299,6 +354,16 @@ def _check_together(settings: Settings) -> None:
     for target in targets:
         if targets.count(target) > 1:
             raise UsageError(f"binds: expected each place in the container once, got {target} twice")
+    _check_forwards(settings.network)
+
+
+def _check_forwards(network: Network) -> None:
+    asked = [("", forward) for forward in forwarded(network)]
+    pair = forwards.first_overlap(asked, asked)
+    if pair is not None:
+        one, _, other = pair
+        key = "ports" if {str(one), str(other)} & set(network.ports) else "port_range"
+        raise UsageError(f"network.{key}: {other} and {one} ask for the same port of the host")
 
 
 def _unknown(key: object) -> UsageError:

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 _IFF_RUNNING = 0x40
-_WIDEST = 8  # a VPN's table may hold split routes, 0.0.0.0/1 and 128.0.0.0/1, and no default
+#: A VPN's table may hold split routes, 0.0.0.0/1 and 128.0.0.0/1, and no default.
+WIDEST = 8
 #: Interfaces that never lead anywhere: Android keeps a default route through dummy0, for who has no network.
 _NEVER = ("dummy", "p2p", "r_rmnet", "rmnet_ipa", "ap", "swlan", "rndis", "ncm", "bt-pan")
+#: On a phone; on another machine `usb0` may well lead out.
+_NEVER_OF_A_PHONE = (*_NEVER, "usb")
 
 
 class Route:
@@ -44,12 +47,14 @@ class Link:
 
 def is_there(routes: Iterable[Route], links: Iterable[Link]) -> bool:
     """Whether any table has a way to nearly everything through an interface that is up."""
-    good = {link.index for link in links if link.running and not link.loopback and not _is_never(link.name)}
+    good = {link.index for link in links if link.running and not link.loopback and not is_never(link.name)}
     return any(
-        route.length <= _WIDEST and not route.multicast and not good.isdisjoint(route.oif) for route in routes
+        route.length <= WIDEST and not route.multicast and not good.isdisjoint(route.oif) for route in routes
     )
 
 
-def _is_never(name: str) -> bool:
-    """By prefix and number: `ap0`, and not `apple`."""
+def is_never(name: str, *, android: bool = False) -> bool:
+    """By prefix and number: `ap0`, and not `apple`; where it is a phone's for sure, by prefix alone."""
+    if android:
+        return name.startswith(_NEVER_OF_A_PHONE)
     return any(name.startswith(each) and name[len(each) :].strip("0123456789-") == "" for each in _NEVER)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nspawn.errors import NspawnError, UsageError
+from nspawn.model import netconfig
+from nspawn.model.netconfig import NetConfig
 from nspawn.model.power import Rules
 from nspawn.service import files
 
@@ -24,13 +26,15 @@ _POWER = ("freeze_above", "thaw_below", "freeze_below_charge", "thaw_above_charg
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """port: of the page, 0 for no page.  problem: why the file, or its table `page`, is not used; then the
-    defaults are.  power_problem: why the power rules are not.
+    defaults are.  power_problem, network_problem: why the table `power` or `network` is not.
     """
 
     port: int = DEFAULT_PORT
     power: Rules = field(default_factory=Rules)
+    network: NetConfig = field(default_factory=NetConfig)
     problem: NspawnError | None = None
     power_problem: NspawnError | None = None
+    network_problem: NspawnError | None = None
 
 
 def load(layout: Layout) -> Config:
@@ -62,8 +66,8 @@ def parse(document: Mapping[str, object], path: str) -> Config:
                 "Update nspawn; the file was left as it is, and the defaults are used.",
             )
         )
-    problem = power_problem = None
-    port, power = DEFAULT_PORT, Rules()
+    problem = power_problem = network_problem = None
+    port, power, network = DEFAULT_PORT, Rules(), NetConfig()
     try:
         port = parse_port(_table(document, "page").get("port", DEFAULT_PORT), f"{path}: page.port")
     except NspawnError as error:
@@ -72,7 +76,18 @@ def parse(document: Mapping[str, object], path: str) -> Config:
         power = _rules(_table(document, "power"))
     except NspawnError as error:
         power_problem = type(error)(f"{path}: {error.what}", error.why, error.hint)
-    return Config(port=port, power=power, problem=problem, power_problem=power_problem)
+    try:
+        network = netconfig.from_table(_table(document, "network"), f"{path}: network")
+    except NspawnError as error:
+        network_problem = error
+    return Config(
+        port=port,
+        power=power,
+        network=network,
+        problem=problem,
+        power_problem=power_problem,
+        network_problem=network_problem,
+    )
 
 
 def parse_port(number: object, what: str) -> int:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nspawn.android import conditions
 from nspawn.container import state as states
 from nspawn.container.client import Client
 from nspawn.errors import Conflict, Damaged, NotFound, NotRunning, NspawnError, UsageError
 from nspawn.kernel import process
 from nspawn.model import kinds, settings
 from nspawn.model.names import parse_container_name
-from nspawn.model.runspec import Bind
-from nspawn.service import config, console, daemon, files, store
+from nspawn.service import console, daemon, files, netknown, slots, store
 from nspawn.service.create import Builtin, CreateRequest, Folder, Source, Tarball, check_folder, create
 from nspawn.service.remove import remove
+from nspawn.service.request import Fields, phone_fields, start_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from nspawn.model.progress import Asked, Report
     from nspawn.model.record import Record
     from nspawn.model.settings import Settings
-
-#: Of a request to the spawner.
-Fields = list[tuple[str, str | float]]
 
 __all__ = ["Builtin", "Container", "Containers", "CreateRequest", "Folder", "Source", "State", "Tarball"]
 
@@ -85,6 +81,7 @@ class Container:
     """One container as it is now.  rootfs: where its files are; written: when its settings were (Unix time).
 
     damaged: what is wrong with its settings, which then are the last good ones if those are usable.
+    network: its addresses, path and forwards, with `network.mode=nat`.
     """
 
     name: str
@@ -94,6 +91,7 @@ class Container:
     written: float = 0.0
     damaged: NspawnError | None = None
     usable: bool = True
+    network: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -103,6 +101,7 @@ class Container:
             "state": self.state.as_dict(),
             "settings": settings.to_toml_mapping(self.settings),
             "written": self.written,
+            "network": None if self.network is None else dict(self.network),
             "damaged": None if self.damaged is None else self.damaged.as_dict(),
         }
 
@@ -131,11 +130,11 @@ class Containers:
 
     def list(self) -> Sequence[Container]:
         """All containers by name, damaged ones too."""
-        live = self._live()
+        live, network = self._live(), netknown.load(self.layout)
         found = []
         for name in self._store.names():
             try:
-                found.append(self._describe(name, live))
+                found.append(self._describe(name, live, network))
             except NotFound:
                 continue  # removed meanwhile
         return found
@@ -144,7 +143,7 @@ class Containers:
         """One container; NotFound."""
         with self._store.open(name):
             pass
-        return self._describe(name, self._live())
+        return self._describe(name, self._live(), netknown.load(self.layout))
 
     def start(self, name: str, *, noted: bool = False) -> Container:
         """Start it, and the spawner when there is none; returns when its command runs, or raises why not.
@@ -161,10 +160,16 @@ class Containers:
             daemon.ensure(self.layout, self._client)
             fields = start_fields(loaded.settings, name, rootfs)
             fields += phone_fields(loaded.settings, self.layout)
+            warnings: list[str] = []
+            if loaded.settings.network.mode == "nat":
+                fields += slots.start_fields(self.layout, self._client, name, loaded.settings)
+                warnings = slots.warnings(self.layout, name, loaded.settings.network)
             self._client.call("start", [*fields, ("noted", int(noted))])
             if loaded.damaged is None:
                 store.confirm(at)
-        return self.get(name)
+        found = self.get(name)
+        told = replace(found.state, warnings=(*found.state.warnings, *warnings))
+        return replace(found, state=told) if warnings else found
 
     def stop(self, name: str, seconds: float | None = None) -> Container:
         """End it in order, by force after `seconds` (default: its setting); Conflict when it does not run."""
@@ -208,7 +213,10 @@ class Containers:
             changed = settings.apply(loaded.settings, changes)
             if changed.rootfs != loaded.settings.rootfs:
                 changed = self._with_rootfs(changed, loaded.settings)
-            if changed != loaded.settings or loaded.damaged:
+            if changed.network != loaded.settings.network:
+                with slots.claimed(self._store, name, changed):
+                    store.save(at, changed)
+            elif changed != loaded.settings or loaded.damaged:
                 store.save(at, changed)
         self._tell("changed", name)
         return self.get(name)
@@ -235,6 +243,7 @@ class Containers:
                     os.fsync(at)
             except OSError as error:
                 raise files.system_error(f"{old} was not renamed", error) from None
+            slots.rename(self.layout, old, new)
         for name in self._store.names():
             self._follow_rename(name, old, new)
         self._tell("changed", new)
@@ -254,6 +263,7 @@ class Containers:
         with self._store.locked(name):
             self._must_be_stopped(name)
             remove(self._store, name)
+            slots.release(self.layout, name)
 
     def log(self, name: str, limit: int) -> bytes:
         """The last `limit` bytes of its console."""
@@ -301,7 +311,7 @@ class Containers:
         except NotRunning:
             return None
 
-    def _describe(self, name: str, live: Mapping[str, Record] | None) -> Container:
+    def _describe(self, name: str, live: Mapping[str, Record] | None, network: netknown.Known) -> Container:
         loaded = self._store.load(name)
         if live is None:
             found = self._saved(name)
@@ -318,6 +328,7 @@ class Containers:
             written=loaded.written,
             damaged=loaded.damaged,
             usable=loaded.usable,
+            network=network.describe(name, loaded.settings),
         )
 
     def _saved(self, name: str) -> State:
@@ -357,38 +368,3 @@ def parse_state(record: Record, *, supervised: bool = True) -> State:
         frozen=record.text("frozen"),
         waits=record.text("waits"),
     )
-
-
-def phone_fields(value: Settings, layout: Layout) -> list[tuple[str, str | bytes | int | float]]:
-    """What op=start is told of the settings that concern the phone: nothing when none is used."""
-    fields: list[tuple[str, str | bytes | int | float]] = []
-    if value.storage and not conditions.unlocked(os.environ):
-        fields.append(("storage-locked", value.storage))
-    if value.wake_lock:
-        fields.append(("wake-lock", 1))
-    if value.pausable:
-        rules = config.load(layout).power
-        if rules.active:
-            fields.append(("power", rules.encode()))
-    return [("extras", 1), *fields] if fields else fields
-
-
-def phone_binds(value: Settings) -> tuple[Bind, ...]:
-    """The phone's shared storage, if it is wanted and there already."""
-    if not value.storage or not conditions.unlocked(os.environ):
-        return ()
-    return (Bind(conditions.storage(os.environ), value.storage, optional=True),)
-
-
-def start_fields(value: Settings, name: str, rootfs: str) -> list[tuple[str, str | bytes | int | float]]:
-    """The request of op=start."""
-    return [
-        ("name", name),
-        *settings.runspec(value, name, rootfs, phone_binds(value)).to_record().fields,
-        ("stop-signal", kinds.signal_number(value.stop_signal) if value.stop_signal else 0),
-        ("stop-time", value.stop_time),
-        ("restart", value.restart.policy),
-        ("restart-delay", value.restart.delay),
-        ("restart-max-delay", value.restart.max_delay),
-        ("restart-max-tries", value.restart.max_tries),
-    ]

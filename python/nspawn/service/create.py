@@ -13,7 +13,7 @@ from nspawn.images import builtin, tarball
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 from nspawn.model.settings import Settings
-from nspawn.service import files, store
+from nspawn.service import files, slots, store
 from nspawn.service.remove import COMING, sweep
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def create(place: store.Store, request: CreateRequest, report: Report, cancelled
     try:
         place.prepare()
         sweep(place)
+        slots.check(place, name, request.settings)
         with files.folder(place.layout.containers) as containers, ExitStack() as undo:
             fresh = f"{COMING}{name}"
             at = _claim(place, name, fresh, containers, undo)
@@ -71,7 +72,8 @@ def create(place: store.Store, request: CreateRequest, report: Report, cancelled
                 os.sync()  # the files before the name: after a power cut it is whole or not there
             if cancelled():
                 raise Cancelled
-            _publish(fresh, name, containers)
+            with slots.claimed(place, name, value):
+                _publish(fresh, name, containers)
             undo.pop_all()
             os.close(at)
     except OSError as error:

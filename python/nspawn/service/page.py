@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from nspawn.errors import NspawnError, UsageError
+from nspawn.kernel import process
 from nspawn.service import config
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def find_own(layout: Layout, answer: Record) -> int:
     without the keeper.
     """
     ours = _sockets(answer.integer("keeper")) | _sockets(answer.integer("pid"))
-    for port_, inode in _listening("/proc/net/tcp"):
+    for port_, inode, _address in _listening("/proc/net/tcp"):
         if inode in ours:
             return port_
     again = "reboot" if os.environ.get("ANDROID_ROOT") else "nspawn shutdown && nspawn serve"
@@ -62,7 +62,7 @@ def by_name(answer: Record, number: int) -> bool:
     """
     ours = _sockets(answer.integer("keeper")) | _sockets(answer.integer("pid"))
     return all(
-        any(port_ == number and inode in ours for port_, inode in _listening(path))
+        any(port_ == number and inode in ours for port_, inode, _address in _listening(path))
         for path in ("/proc/net/tcp", "/proc/net/tcp6")
     )
 
@@ -85,17 +85,27 @@ def _holder(number: int) -> str:
     wanted = {
         inode
         for path in ("/proc/net/tcp", "/proc/net/tcp6")
-        for port_, inode in _listening(path)
-        if port_ == number
+        for port_, inode, address in _listening(path)
+        if port_ == number and _meets_loopback(address)
     }
-    for pid in filter(str.isdigit, os.listdir("/proc")) if wanted else ():
-        if wanted & _sockets(int(pid)):
-            try:
-                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-                    return f" by {file.read().strip()} (process {pid})"
-            except OSError:
-                continue
+    pids = [int(each) for each in os.listdir("/proc") if each.isdigit()] if wanted else []
+    # A child has its parent's sockets too, for a moment or for good: the oldest is named.
+    holders = [pid for pid in pids if wanted & _sockets(pid)]
+    for holder in sorted(holders, key=lambda pid: (process.start_time(pid), pid)):
+        try:
+            with open(f"/proc/{holder}/comm", encoding="utf-8", errors="replace") as file:
+                return f" by {file.read().strip()} (process {holder})"
+        except OSError:
+            continue
     return ""
+
+
+def _meets_loopback(address: str) -> bool:
+    """Whether a listener there keeps others from 127.0.0.1: one at any address, or just at this one.
+
+    The keeper's own at ::1 does not.
+    """
+    return address in ("0.0.0.0", "::", "127.0.0.1")  # noqa: S104
 
 
 def _sockets(pid: int) -> set[str]:
@@ -114,12 +124,13 @@ def _sockets(pid: int) -> set[str]:
     return found
 
 
-def _listening(path: str) -> list[tuple[int, str]]:
-    """(port, inode) of each listening socket."""
+def _listening(path: str) -> list[tuple[int, str, str]]:
+    """(port, inode, address) of each listening socket."""
+    from nspawn.model import listening  # not at the start: the service's first processes import this module
+
     try:
         with open(path, encoding="ascii") as file:
             text = file.read()
     except OSError:
         return []
-    pattern = r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F:]+ 0A(?: +\S+){5} +(\d+)"
-    return [(int(number, 16), inode) for number, inode in re.findall(pattern, text, re.MULTILINE)]
+    return [(found.port, found.inode, found.address) for found in listening.listeners(text)]

@@ -14,7 +14,7 @@ from nspawn.model import settings
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Report
 from nspawn.service.containers import Builtin, CreateRequest, Folder, Source, Tarball
-from nspawn.web.fields import Fields, parse_body, parse_count, wrong
+from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong
 from nspawn.web.services import Described, Services
 
 BASE = "/api/v1/containers"
@@ -46,7 +46,7 @@ def container_routes(services: Services) -> Blueprint:
     def upload(name: str) -> tuple[Response, int]:
         parse_container_name(name)
         start = parse_switch("start")
-        chosen = settings.Settings(boot=parse_switch("boot"))
+        chosen = settings.apply(settings.Settings(boot=parse_switch("boot")), parse_set())
         if not request.content_length:
             wrong("body", "it is empty; the file's bytes are expected")
         # Flask's limit is for JSON; `connection` has bounded this one before it was received.
@@ -142,6 +142,17 @@ def no_fields() -> None:
 def parse_switch(name: str) -> bool:
     """A query's `name=1` or `name=0` (the default)."""
     return parse_count(request.args.get(name, "0"), name, low=0, high=1) == 1
+
+
+def parse_set() -> dict[str, str]:
+    """A query's `set=KEY=VALUE`, which may be repeated."""
+    changes = {}
+    for pair in request.args.getlist("set"):
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            wrong("set", "KEY=VALUE is expected")
+        changes[key] = parse_text(value, f"set {key[:80]}")
+    return changes
 
 
 def parse_source(fields: Fields) -> Source:

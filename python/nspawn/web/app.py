@@ -15,6 +15,7 @@ from nspawn.web.events import Hub, Streams
 from nspawn.web.guard import guard_routes
 from nspawn.web.live import event_routes
 from nspawn.web.machine import machine_routes
+from nspawn.web.network import network_routes
 from nspawn.web.page import page_routes
 from nspawn.web.refusal import Refusal, retry_after, status_of
 from nspawn.web.services import Services
@@ -47,6 +48,7 @@ def create_app(services: Services, *, gate: Gate, webroot: str) -> Flask:
         services.watch,
         lambda name: services.containers.get(name).as_dict(),
         lambda: services.guard.status().as_dict(),
+        services.network_summary,
     )
     services.jobs.subscribe(lambda job: hub.publish("job", f"job {job.id}", job.as_dict()))
     app.register_blueprint(login_routes(gate, services.session_seconds))
@@ -54,6 +56,7 @@ def create_app(services: Services, *, gate: Gate, webroot: str) -> Flask:
     app.register_blueprint(verb_routes(services))
     app.register_blueprint(machine_routes(services, streams))
     app.register_blueprint(guard_routes(services))
+    app.register_blueprint(network_routes(services))
     app.register_blueprint(event_routes(services, gate, hub, streams))
     app.register_blueprint(page_routes(webroot))
     return app

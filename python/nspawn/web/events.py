@@ -14,7 +14,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -40,7 +40,7 @@ RETRY = 1.0
 
 
 class Event(Protocol):
-    """A record of the watch: `event` is state, changed, removed or guard."""
+    """A record of the watch: `event` is state, changed, removed, guard or network."""
 
     def text(self, key: str, default: str = "", /) -> str: ...
 
@@ -123,7 +123,7 @@ class Hub:
 
     open_watch: connects to the spawner; raises NspawnError when there is none.
     describe: a container by its name as JSON-ready data; raises NotFound when it is gone.
-    describe_guard: the crash guard likewise.
+    describe_guard: the crash guard likewise.  describe_network: what a change of the network means.
     """
 
     def __init__(
@@ -131,10 +131,12 @@ class Hub:
         open_watch: Callable[[], Watch],
         describe: Callable[[str], dict[str, Any]],
         describe_guard: Callable[[], dict[str, Any]],
+        describe_network: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._open_watch = open_watch
         self._describe = describe
         self._describe_guard = describe_guard
+        self._describe_network = describe_network
         self._lock = threading.Lock()
         self._boxes: set[Mailbox] = set()
         self._kept: deque[tuple[int, str, bytes]] = deque(maxlen=KEPT)
@@ -238,6 +240,9 @@ class Hub:
     def _publish_record(self, record: Event) -> None:
         if record.text("event") == "guard":
             self.publish("guard", "guard", self._describe_guard())
+            return
+        if record.text("event") == "network":
+            self.publish("network", "network", self._describe_network())
             return
         name = record.text("name")
         if not name:

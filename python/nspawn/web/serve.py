@@ -22,6 +22,7 @@ from waitress.server import create_server
 
 from nspawn.container.client import Client
 from nspawn.layout import Layout
+from nspawn.service import netknown
 from nspawn.service.access import SESSION_SECONDS, Access
 from nspawn.service.containers import Containers
 from nspawn.service.guard import OwnGuard
@@ -31,7 +32,7 @@ from nspawn.web.app import create_app
 from nspawn.web.auth import Gate, bearer_of
 from nspawn.web.connection import gated_channel
 from nspawn.web.page import web_root
-from nspawn.web.services import Described, Services
+from nspawn.web.services import Described, NetworkPort, Services
 
 DEFAULT_IDLE = 600.0
 DEFAULT_PORT = 8080
@@ -176,6 +177,8 @@ def open_services(layout: Layout) -> Services:
         access=Access(layout),
         jobs=Jobs(),
         guard=OwnGuard(layout),
+        network=lambda: _network(layout, client),
+        network_summary=lambda: netknown.summary(netknown.load(layout)),
         host=lambda: _host(layout),
         readings=lambda: Readings(layout),
         watch=client.watch,
@@ -189,6 +192,13 @@ def _host(layout: Layout) -> Described:
     from nspawn.service import host
 
     return host.report(layout)
+
+
+def _network(layout: Layout, client: Client) -> NetworkPort:
+    # Seldom asked for, and it imports much.
+    from nspawn.service.network import Network
+
+    return Network(layout, client)
 
 
 def main() -> int:

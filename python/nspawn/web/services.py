@@ -61,14 +61,27 @@ class GuardPort(Protocol):
     def allow(self, feature: str) -> Described: ...
 
 
+class NetworkPort(Protocol):
+    """The network, as `nspawn.service.network.Network` has it."""
+
+    def status(self) -> Described: ...
+    def explain(self, name: str) -> Described: ...
+    def down(self, *, force: bool = False) -> list[str]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """watch: opens a stream of the spawner's events; session_seconds: how long a login lasts."""
+    """watch: opens a stream of the spawner's events; session_seconds: how long a login lasts.
+
+    network: loads what it needs at its first call; network_summary: what the stream tells of a change of it.
+    """
 
     containers: ContainersPort
     access: AccessPort
     jobs: Jobs
     guard: GuardPort
+    network: Callable[[], NetworkPort]
+    network_summary: Callable[[], Mapping[str, Any]]
     host: Callable[[], Described]
     readings: Callable[[], Described]
     watch: Callable[[], Watch]

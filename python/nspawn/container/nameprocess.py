@@ -1,0 +1,96 @@
+"""The forwarder of names: started by the first question of a container, gone when none comes."""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from nspawn.container.activated import Activated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nspawn.container.activated import Owner
+    from nspawn.container.loop import Timer
+    from nspawn.model.slot import Subnet
+
+_PORT = 53
+_AGAIN = 0.05  # seconds
+_TRIES = 8  # 0.05, 0.1, 0.2 ... seconds after each other
+_IP_FREEBIND, _IPV6_FREEBIND, _IPV6_V6ONLY = 15, 78, 26
+
+
+class NameProcess(Activated):
+    """trouble: why questions are not answered, or ""."""
+
+    __slots__ = ("_closed", "_timer", "trouble")
+
+    def __init__(self, owner: Owner) -> None:
+        super().__init__(owner, "dns", "the forwarder of names")
+        self._timer: Timer | None = None
+        self._closed = False
+        self.trouble = ""
+        self.end_stale()
+
+    def open(self, subnet: Subnet, tries: int = _TRIES) -> None:
+        """Take the port on the gateway's addresses, as soon as it is free: one before us may be leaving."""
+        self._timer = None
+        if self.listeners or self._closed:
+            return
+        ends: list[_socket.socket] = []
+        try:
+            for family, address in ((_socket.AF_INET, subnet.gateway4), (_socket.AF_INET6, subnet.gateway6)):
+                for kind in (_socket.SOCK_DGRAM, _socket.SOCK_STREAM):
+                    try:
+                        ends.append(_bound(family, _socket.inet_ntop(family, address), kind))
+                    except OSError:
+                        if family == _socket.AF_INET:
+                            raise
+                        break  # a kernel without IPv6: IPv4 is what resolv.conf names first
+        except OSError as error:
+            for end in ends:
+                end.close()
+            if tries > 1:
+                pause = _AGAIN * 2.0 ** (_TRIES - tries)
+                self._timer = self._owner.loop.after(pause, lambda: self.open(subnet, tries - 1))
+            else:
+                self.trouble = f"port {_PORT} is not to be had: {error.strerror}"
+                self._owner.log(f"containers cannot ask for names: {self.trouble}")
+            return
+        self.trouble = ""
+        self.listeners = [end.detach() for end in ends]
+        self.listen()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self.unlisten()
+        for descriptor in self.listeners:
+            os.close(descriptor)
+        self.listeners = []
+        self.stop()
+
+    def listen(self) -> None:
+        if not self._closed:
+            super().listen()
+
+
+def _bound(family: int, address: str, kind: int) -> _socket.socket:
+    end = _socket.socket(family, kind)
+    try:
+        end.setblocking(False)
+        end.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        # The address may be put on an interface only with the first container (point to point).
+        if family == _socket.AF_INET6:
+            end.setsockopt(_socket.IPPROTO_IPV6, _IPV6_V6ONLY, 1)
+            end.setsockopt(_socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        else:
+            end.setsockopt(_socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        end.bind((address, _PORT))
+        if kind == _socket.SOCK_STREAM:
+            end.listen(64)
+    except OSError:
+        end.close()
+        raise
+    return end

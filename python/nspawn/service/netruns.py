@@ -1,0 +1,289 @@
+"""The agent's two runs: the network up, as the containers need it now, and down, as it was before."""
+
+from __future__ import annotations
+
+import errno
+from typing import NamedTuple
+
+from nspawn.errors import NspawnError, Unsupported
+from nspawn.kernel import slotfiles
+from nspawn.kernel.rtnl import Rtnl
+from nspawn.model.netconfig import NetConfig
+from nspawn.model.netplan import Sysctl, is_ours
+from nspawn.model.netview import PROTOCOL
+from nspawn.model.record import Record, error_record
+from nspawn.model.slot import slot_of
+from nspawn.network import apply, diff, forwarding, observe
+from nspawn.network.walls import Walls
+from nspawn.service import netstate
+from nspawn.service.netlook import look, read_config, wish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from nspawn.layout import Layout
+    from nspawn.model.netplan import Note
+    from nspawn.model.netview import View
+    from nspawn.network.operation import Operation
+    from nspawn.service.netlook import Look
+
+    Log = Callable[[str], None]
+
+_ROUNDS = 5
+#: What an interface that comes or goes meanwhile makes of a change: then all is looked at again.
+_PASSING = (errno.ENODEV, errno.ENXIO, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EINVAL)
+_LOGGED = 60  # lines of one run
+_WHAT = "the network was not set up"
+
+
+class Up:
+    """refill: the firewall may be flushed, and netd started anew.  page: its port; None is the one set."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        environ: Mapping[str, str],
+        log: Log,
+        *,
+        refill: bool = False,
+        page: int | None = None,
+    ) -> None:
+        self._layout = layout
+        self._environ = environ
+        self._log = log
+        self._refill = refill
+        self._page = page
+        self._before = before(layout)
+
+    def lines(self) -> list[str]:
+        """What it would do, to be pasted; nothing is done."""
+        found = self._look(None)
+        words = forwarding.command(self._environ, enable=True) if self._must_ask(found) else []
+        lines = [" ".join(words)] if words else []
+        lines += found.walls.script(found.plan.firewall)
+        return lines + [operation.describe() for operation in found.operations]
+
+    def run(self) -> Record:
+        """The outcome.  When nothing was there and it fails, nothing is left; an NspawnError tells why."""
+        try:
+            with Rtnl() as netlink:
+                outcome = self._rounds(netlink)
+        except NspawnError as error:
+            record = error_record(error)
+            last = netstate.read(self._layout).record
+            if last is not None:  # the name of the bridge is needed by who takes it down
+                record.fields += [field for field in last.fields if field[0] in ("mode", "bridge")]
+            netstate.write(self._layout, record)
+            raise
+        netstate.write(self._layout, outcome)
+        return outcome
+
+    def _rounds(self, netlink: Rtnl) -> Record:
+        clean, left = None, _ROUNDS
+        while True:
+            left -= 1
+            found = self._look(netlink)
+            if found.stale and left:
+                self._log(f"the bridge was called {found.stale} so far")
+                Down(self._layout, self._environ, self._log).take_down(netlink)
+                self._before = before(self._layout)
+                continue
+            clean = is_clean(found.view) if clean is None else clean
+            try:
+                return self._apply(netlink, found)
+            except OSError as error:
+                if left and error.errno in _PASSING:
+                    self._log(f"again, since something changed meanwhile: {error}")
+                    continue
+                failure = _failure(error)
+            except NspawnError as error:
+                failure = error
+            if clean:
+                self._log(f"undone: {failure}")
+                Down(self._layout, self._environ, self._log, force=True).take_down(netlink)
+            raise failure
+
+    def _look(self, netlink: Rtnl | None) -> Look:
+        return look(self._layout, self._environ, netlink=netlink, refill=self._refill, page=self._page)
+
+    def _apply(self, netlink: Rtnl, found: Look) -> Record:
+        if found.fresh:
+            with slotfiles.SlotFiles(self._layout) as files:
+                files.remember(found.subnet, wish(found.config))
+        if found.walls.tables.keys() - self._before.tables.keys():
+            self._before.tables = {**found.walls.tables, **self._before.tables}
+            self._before.save()
+        # The firewall first: what is let in by an operation must find its rules.
+        done = found.walls.apply(found.plan.firewall)
+        operations = found.operations
+        if self._must_ask(found):
+            operations = self._ask(operations)
+        apply.apply(netlink, operations, self._before, found.config.bridge)
+        done += [operation.describe() for operation in operations]
+        log_lines(self._log, done)
+        if any(slotfiles.is_gone(slot.owner) for slot in found.slots):
+            with slotfiles.SlotFiles(self._layout) as files:
+                files.reclaim()
+        return _outcome(found)
+
+    def _must_ask(self, found: Look) -> bool:
+        """Whether netd is to be asked to forward: it was not yet, or has forgotten it."""
+        if not found.features.android:
+            return False
+        return self._refill or not self._before.forwards or any(map(_forwards, found.operations))
+
+    def _ask(self, operations: list[Operation]) -> list[Operation]:
+        """Ask netd; what is left to be done."""
+        words = forwarding.command(self._environ, enable=True)
+        if not words:
+            return operations
+        trouble = forwarding.run(words)
+        self._log(" ".join(words) + (f": {trouble}" if trouble else ""))
+        if trouble:
+            return operations
+        self._before.forwards = True
+        self._before.save()
+        return [each for each in operations if not (_forwards(each) and _is_done(each))]
+
+
+def _forwards(operation: Operation) -> bool:
+    return isinstance(operation.what, Sysctl) and operation.what.path in apply.SWEPT
+
+
+def _is_done(operation: Operation) -> bool:
+    what = operation.what
+    return isinstance(what, Sysctl) and observe.sysctls((what.path,)) == ((what.path, what.value),)
+
+
+class Down:
+    """force: also while containers use it."""
+
+    def __init__(self, layout: Layout, environ: Mapping[str, str], log: Log, *, force: bool = False) -> None:
+        self._layout = layout
+        self._environ = environ
+        self._log = log
+        self._force = force
+
+    def lines(self) -> list[str]:
+        """What it would do, to be pasted."""
+        with Rtnl() as netlink:
+            found = self._find(netlink)
+        if not self._may(found):
+            return []
+        lines = [operation.describe() for operation in found.operations]
+        words = forwarding.command(self._environ, enable=False) if found.before.forwards else []
+        lines += [" ".join(words)] if words else []
+        return lines + Walls(self._environ).teardown()
+
+    def run(self) -> Record:
+        """The outcome: `down` 1, or 0 with those that are active."""
+        with Rtnl() as netlink:
+            found = self._find(netlink)
+            if not self._may(found):
+                return Record((("down", 0), *(("active", number) for number in found.active)))
+            removed = self.take_down(netlink, found)
+        return Record((("down", 1), *(("removed", line) for line in removed)))
+
+    def _may(self, found: _Ours) -> bool:
+        return self._force or not found.active
+
+    def take_down(self, netlink: Rtnl, found: _Ours | None = None) -> list[str]:
+        """All of it goes, whatever of it fails; the lines of what was done."""
+        found = self._find(netlink) if found is None else found
+        errors: list[Exception] = []
+        done = [operation.describe() for operation in found.operations]
+        try:
+            apply.apply(netlink, found.operations, found.before, found.bridge)
+        except OSError as error:
+            errors.append(_failure(error, "the network was not removed"))
+        if found.before.forwards and (words := forwarding.command(self._environ, enable=False)):
+            done.append(" ".join(words))
+            if trouble := forwarding.run(words):
+                self._log(f"{done[-1]}: {trouble}")
+        try:
+            done += Walls(self._environ).remove(found.before.tables)
+        except Unsupported:
+            pass  # then there is none of ours
+        except NspawnError as error:
+            errors.append(error)
+        log_lines(self._log, done)
+        if errors:
+            raise errors[0]
+        found.before.forget()
+        netstate.remove(self._layout)
+        if slotfiles.peek(self._layout)[1]:
+            with slotfiles.SlotFiles(self._layout) as files:
+                files.reclaim()
+        return done
+
+    def _find(self, netlink: Rtnl) -> _Ours:
+        last = netstate.read(self._layout)
+        try:
+            config, _, _ = read_config(self._layout)
+        except NspawnError as error:
+            self._log(f"the settings are not used: {error}")
+            config = NetConfig()
+        view = observe.look(netlink, self._environ)
+        bridge = last.bridge or config.bridge
+        old = before(self._layout)
+        view = view._replace(sysctls=observe.sysctls(old.values))
+        active = [number for link in view.links if (number := slot_of(link.name)) >= 0]
+        return _Ours(bridge, active, diff.teardown(view, bridge, old.values, config.rule_base), old)
+
+
+class _Ours(NamedTuple):
+    """What of us is there, and what takes it away."""
+
+    bridge: str
+    active: list[int]
+    operations: list[Operation]
+    before: apply.Before
+
+
+def before(layout: Layout) -> apply.Before:
+    """What the settings were before us."""
+    return apply.Before(f"{layout.network}/before")
+
+
+def is_clean(view: View) -> bool:
+    """Whether there is nothing of ours."""
+    ours = any(rule.protocol == PROTOCOL for rule in view.rules)
+    return not ours and not any(is_ours(link) for link in view.links)
+
+
+def log_lines(log: Log, lines: list[str]) -> None:
+    """What was done, cut: of the texts of the firewall only how long they are."""
+    for line in lines[:_LOGGED]:
+        first, *more = line.split("\n")
+        log(f"{first} ({len(more)} lines)" if more else first)
+    if len(lines) > _LOGGED:
+        log(f"and {len(lines) - _LOGGED} more")
+
+
+def _failure(error: OSError, what: str = _WHAT) -> NspawnError:
+    place = f" ({error.filename})" if isinstance(error.filename, str) else ""
+    kind = Unsupported if error.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT) else NspawnError
+    return kind(what, f"{error.strerror or error}{place}")
+
+
+def _outcome(found: Look) -> Record:
+    plan = found.plan
+    record = Record((("mode", plan.mode), ("bridge", plan.bridge), *found.subnet.fields()))
+    record.add("ipv6", plan.ipv6)
+    record.add("dns", int(bool(plan.addresses)))
+    for each in plan.egress:
+        number = "*" if each.number < 0 else each.number
+        record.add("egress", f"{number} {each.link or '-'} {each.netid} {each.why}")
+    for uplink in found.uplinks:
+        if uplink.usable4 or uplink.usable6:
+            record.add("uplink", f"{uplink.name} {uplink.kind}")
+    for note in _distinct(found.notes):
+        record.add("note", "|".join(text.replace("|", "/") for text in note))
+    for family in (4, 6):
+        record.add(f"digest{family}", found.walls.applied[family])
+    return record
+
+
+def _distinct(notes: Iterable[Note]) -> list[Note]:
+    return list(dict.fromkeys(notes))
