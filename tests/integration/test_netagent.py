@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from nspawn.kernel.slotfiles import SlotFiles, peek
-from nspawn.model.slot import Subnet
-from tests.support.netbox import Machine, difference, machine
+from nspawn.model.slot import Slot, Subnet
+from tests.support.command import Result, run
+from tests.support.netbox import AGENT, Machine, difference, machine
 
 pytestmark = pytest.mark.root
 
@@ -252,7 +253,7 @@ def test_what_others_added_stays(host: Machine) -> None:
     for line in (
         "rule add pref 1105 from 10.11.0.9 lookup 77",
         "rule add pref 5030 from 10.0.0.0/8 lookup 78",
-        "-6 rule add pref 1001 to fd11::/64 lookup 9 protocol 99",
+        "-6 rule add pref 1001 to fd11::/64 lookup 9 protocol 77",
         "route add 10.11.0.128/25 dev wlan0 table 78",
     ):
         host.ip(line)
@@ -263,7 +264,7 @@ def test_what_others_added_stays(host: Machine) -> None:
     host.down()
     assert "1105: from 10.11.0.9 lookup 77" in host.rules()
     assert "5030: from 10.0.0.0/8 lookup 78" in host.rules()
-    assert "1001: from all to fd11::/64 lookup 9 proto 99" in host.rules(6)
+    assert "1001: from all to fd11::/64 lookup 9 proto 77" in host.rules(6)
 
 
 def test_a_container_whose_file_cannot_be_read_is_cut_off(host: Machine) -> None:
@@ -279,28 +280,88 @@ def test_a_container_whose_file_cannot_be_read_is_cut_off(host: Machine) -> None
 def test_the_slots_of_runs_that_are_over_are_given_up(host: Machine) -> None:
     host.up()
     with SlotFiles(host.layout) as files:
-        from nspawn.model.slot import Slot
-
         files.take(Slot(-1, "run:1:1"), Subnet(0x0A0B0000, 24, 0xFD11 << 112))
     assert len(peek(host.layout)[1]) == 1
     host.up()
     assert not peek(host.layout)[1]
 
 
-def test_when_it_fails_from_nothing_nothing_is_left(host: Machine, tmp_path: Path) -> None:
-    """Tools that are broken, and a kernel that refuses in the middle."""
+def test_with_broken_tools_nothing_is_left(host: Machine, tmp_path: Path) -> None:
     before = host.state()
     for name in ("iptables-restore", "iptables-nft-restore", "iptables-legacy-restore"):
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text("#!/bin/sh\necho 'it is broken' >&2\nexit 4\n")
+        path.write_text(
+            "#!/bin/sh\n[ $1 = --version ] && exec /usr/sbin/iptables-nft-restore $1\n"
+            "echo 'it is broken' >&2\nexit 4\n"
+        )
         path.chmod(0o755)
     error = host.refused("up", environment={"PATH": f"{tmp_path}/bin:{host.environment['PATH']}"})
     assert "it is broken" in f"{error.text('what')} {error.text('why')}"
     assert not difference(before, host.state())
-    assert host.refused("up", environment={"PATH": str(tmp_path)}).text("error") == "unsupported"
-    assert not difference(before, host.state())
     host.up()
+
+
+PATCHED = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+change = sys.argv.pop(1)
+from nspawn.kernel.rtnl import Rtnl
+from nspawn.network import apply
+exec(change)
+from nspawn.service.netagent import main
+sys.exit(main(sys.argv[1:]))
+"""
+#: The kernel refuses one of all changes; after that it takes everything.
+REFUSAL = """
+left = [{step}]
+def refusing(real):
+    def call(self, *words, **more):
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(1, "refused here", "line")
+        return real(self, *words, **more)
+    return call
+Rtnl._send = refusing(Rtnl._send)
+apply.write = refusing(apply.write)
+"""
+
+
+def patched(host: Machine, tmp_path: Path, change: str, *words: str) -> Result:
+    """A run of the agent with a change in its code."""
+    script = tmp_path / "patched.py"
+    script.write_text(PATCHED)
+    line = host.agent_words(*words)
+    at = line.index(str(AGENT))
+    line[at : at + 1] = [str(script), str(AGENT.parents[1]), change]
+    return run(line, environment=host.environment)
+
+
+def test_whatever_step_fails_nothing_is_left(host: Machine, tmp_path: Path) -> None:
+    before = host.state()
+    for step in range(3, 40):  # the first two ask for kinds of interfaces
+        result = patched(host, tmp_path, REFUSAL.format(step=step), "up")
+        if result.status == 0:
+            break
+        assert "refused here" in result.out, result
+        found = difference(before, host.state())
+        assert not found, (step, found)
+    assert step > 8
+
+
+def test_what_is_there_stays_when_a_later_run_fails(host: Machine, tmp_path: Path) -> None:
+    host.up()
+    host.slot("a")
+    host.up()
+    before = host.state()
+    host.slot("b", pins=("wlan0",))
+    assert patched(host, tmp_path, REFUSAL.format(step=1), "up").status == 1
+    after = host.state()
+    assert all(line in after["ip rule"] for line in before["ip rule"])
+    assert any("master nspawn_br1" in line for line in after["links"] if "nsp0" in line)
+    host.up()
+    host.leave()
+    host.down()
 
 
 def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(host: Machine) -> None:
@@ -330,9 +391,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(host: Machine) -
             process.send_signal(signal.SIGKILL)
         if second == "up":
             for number in (0, 1):
-                if not os.path.exists(f"/proc/{host.pid}/net/dev") or f"nsp{number}" not in "".join(
-                    host("ip", "link")
-                ):
+                if f"nsp{number}@" not in "".join(host("ip", "link")):
                     host.veth(number)
             host.up()
             found = difference(_numberless(wanted), _numberless(host.state()))
@@ -373,40 +432,21 @@ def test_what_it_does_not_know_is_refused(host: Machine, words: list[str]) -> No
     assert not difference(before, host.state())
 
 
-WITHOUT = """
-import sys
-sys.path.insert(0, sys.argv.pop(1))
-from nspawn.kernel.rtnl import Rtnl
-lacks = sys.argv.pop(1)
-Rtnl.has_kind = lambda self, kind: kind != lacks
-from nspawn.service.netagent import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 def test_a_kernel_without_veth_is_told(host: Machine, tmp_path: Path) -> None:
-    script = tmp_path / "without.py"
-    script.write_text(WITHOUT)
-    words = host.agent_words("up")
-    words[-2:-1] = [str(script), str(Path(words[-2]).parents[1]), "veth"]
     before = host.state()
-    result = subprocess.run(words, env=host.environment, capture_output=True)
-    assert result.returncode == 1
-    assert b"CONFIG_VETH" in result.stdout
+    result = patched(host, tmp_path, "Rtnl.has_kind = lambda self, kind: kind != 'veth'", "up")
+    assert result.status == 1
+    assert "CONFIG_VETH" in result.out
     assert not difference(before, host.state())
 
 
 def test_without_a_bridge_each_container_is_connected_by_itself(host: Machine, tmp_path: Path) -> None:
-    script = tmp_path / "without.py"
-    script.write_text(WITHOUT)
     before = host.state()
 
     def up() -> None:
-        words = host.agent_words("up")
-        words[-2:-1] = [str(script), str(Path(words[-2]).parents[1]), "bridge"]
-        result = subprocess.run(words, env=host.environment, capture_output=True)
-        assert result.returncode == 0, result.stderr.decode()
-        assert b"mode=ptp" in result.stdout
+        result = patched(host, tmp_path, "Rtnl.has_kind = lambda self, kind: kind != 'bridge'", "up")
+        assert result.status == 0, str(result)
+        assert "mode=ptp" in result.out
 
     up()
     host.slot("a", pins=("wlan0",))

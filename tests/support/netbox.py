@@ -1,13 +1,14 @@
-"""A machine's network for one test: a namespace of its own with uplinks, in which the network's agent runs."""
+"""A machine's network for one test: a namespace with uplinks, in which the network's agent runs."""
 
 from __future__ import annotations
 
-import os
 import re
+import select
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from nspawn.kernel.slotfiles import SlotFiles, name_owner
 from nspawn.layout import Layout
@@ -38,7 +39,7 @@ class Machine:
 
     @property
     def enter(self) -> list[str]:
-        return ["nsenter", "-t", str(self.pid), "-n"]
+        return ["/usr/bin/nsenter", "-t", str(self.pid), "-n"]
 
     def __call__(self, *words: str, timeout: float = 20.0) -> list[str]:
         """Run a command in it; its lines."""
@@ -122,7 +123,12 @@ class Machine:
                 "ip -o addr",
             )
         }
-        found["links"] = [re.sub(r"state \S+|qdisc \S+", "", line) for line in self("ip", "-o", "link")]
+        # A bridge has, or lacks, its carrier some time after its port came or went.
+        found = {key: [line.replace(" linkdown", "") for line in lines] for key, lines in found.items()}
+        found["links"] = [
+            re.sub(r"state \S+|qdisc \S+|NO-CARRIER,|,LOWER_UP", "", line)
+            for line in self("ip", "-o", "link")
+        ]
         for save in ("iptables-save", "ip6tables-save", "iptables-legacy-save", "ip6tables-legacy-save"):
             lines = run([*self.enter, save]).lines
             found[save] = [re.sub(r"\[\d+:\d+\]", "", line) for line in lines if not line.startswith("#")]
@@ -139,23 +145,26 @@ class Machine:
             stdout=subprocess.PIPE,
         ) as monitor:
             assert monitor.stdout is not None
-            os.set_blocking(monitor.stdout.fileno(), True)
-            self("sh", "-c", "until ip link set lo mtu 65535; do :; done")
             try:
-                line = b""
-                while b"mtu 65535" not in line:  # it listens
+                while not select.select([monitor.stdout], [], [], 0.05)[0]:
                     self("ip", "link", "set", "lo", "mtu", "65534")
                     self("ip", "link", "set", "lo", "mtu", "65535")
-                    line = monitor.stdout.readline()
                 self("ip", "link", "set", "lo", "mtu", "65533")
+                _read_to(monitor.stdout, b"mtu 65533")
                 yield found
                 self("ip", "link", "set", "lo", "mtu", "65536")
-                while b"mtu 65533" not in line:
-                    line = monitor.stdout.readline()
-                while b"mtu 65536" not in (line := monitor.stdout.readline()):
-                    found.append(line.decode().strip())
+                found += _read_to(monitor.stdout, b"mtu 65536")
             finally:
                 monitor.kill()
+
+
+def _read_to(stream: IO[bytes], word: bytes) -> list[str]:
+    """The lines before the one with the word."""
+    found = []
+    while word not in (line := stream.readline()):
+        assert line, "the monitor ended"
+        found.append(line.decode().strip())
+    return found
 
 
 def difference(before: Mapping[str, list[str]], after: Mapping[str, list[str]]) -> list[str]:

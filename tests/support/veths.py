@@ -131,7 +131,7 @@ def listening(name: str, family: int, address: str, port: int, kind: str = "tcp"
 def visit(
     name: str, server: socket.socket, address: str, port: int, *, seconds: float = _SECONDS, source: str = ""
 ) -> str:
-    """Connect (or send a datagram) from a namespace: the address that the server saw; "" without an answer."""
+    """Connect (or send a datagram) from a namespace: the address the server saw; "" without an answer."""
     kind = server.type
     with inside(name):
         end = socket.socket(server.family, kind)

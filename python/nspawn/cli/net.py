@@ -78,18 +78,23 @@ def _down(network: Network, arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _say_plan(network.plan_down(force=arguments.force))
     removed = network.down(force=arguments.force)
-    for line in removed:
-        base.say(clean(line))
+    _say_commands(removed)
     sys.stderr.write("the network is down\n" if removed else "there was nothing to remove\n")
     return 0
 
 
 def _say_plan(lines: list[str]) -> int:
-    for line in lines:
-        base.say(clean(line))
+    _say_commands(lines)
     if not lines:
         sys.stderr.write("nothing would change\n")
     return 0
+
+
+def _say_commands(commands: Iterable[str]) -> None:
+    """One for iptables-restore has a text of several lines."""
+    for command in commands:
+        for line in command.splitlines():
+            base.say(clean(line))
 
 
 def status_text(found: Mapping[str, Any]) -> str:

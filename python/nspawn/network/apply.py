@@ -31,16 +31,18 @@ SWEPT = {
 class Before:
     """What the settings of this boot were before us: a file, so that who comes after a kill can restore them.
 
-    values: by path, in the order in which they were changed.  forwards: Android's netd holds it for us.
+    values: by path, in the order in which they were changed.  forwards: whether Android's netd was asked to.
+    tables: of iptables, that there were, by family.
     """
 
-    __slots__ = ("_path", "_swept", "forwards", "values")
+    __slots__ = ("_path", "_swept", "forwards", "tables", "values")
 
     def __init__(self, path: str) -> None:
         self._path = path
         self.values: dict[str, str] = {}
         self._swept: dict[str, str] = {}
         self.forwards = False
+        self.tables: dict[int, frozenset[str]] = {}
         try:
             with open(path, "rb") as file:
                 record = Record.decode(file.read(1 << 20))
@@ -49,6 +51,9 @@ class Before:
         except (OSError, Damaged):
             return
         self.forwards = record.flag("forwards")
+        for family in (4, 6):
+            if record.get(f"tables{family}") is not None:
+                self.tables[family] = frozenset(record.text(f"tables{family}").split())
         for key, values in (("set", self.values), ("swept", self._swept)):
             for field in record.all(key):
                 name, _, value = field.decode("utf-8", "replace").partition("=")
@@ -72,6 +77,8 @@ class Before:
         for key, values in (("set", self.values), ("swept", self._swept)):
             for name, value in values.items():
                 record.add(key, f"{name}={value}")
+        for family, names in self.tables.items():
+            record.add(f"tables{family}", " ".join(sorted(names)))
         record.add("end", 1)
         os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
         fresh = f"{self._path}.new"

@@ -6,21 +6,24 @@ import threading
 
 from nspawn.errors import Unsupported
 from nspawn.kernel import xtables
+from nspawn.model import chains, firewall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nspawn.kernel.xtables import Tool
-    from nspawn.model import firewall
-    from nspawn.model.netplan import FirewallInput
+    from nspawn.model.firewall import Features
+    from nspawn.model.netplan import FirewallInput, Note
 
+EVERY_TABLE = frozenset(chains.JUMPS)
 _COMMANDS = {4: "iptables-restore", 6: "ip6tables-restore"}
 
 
 class Walls:
     """applied: the digest of what was last applied, for IPv4 and IPv6; without one it is filled anew.
 
+    tables: by family, those that there were before; asked first, since a look may make one.
     Raises Unsupported when there is no iptables; without ip6tables there is only less.
     """
 
@@ -31,43 +34,50 @@ class Walls:
             self.tools[6] = xtables.find(environ, 6)
         except Unsupported:
             pass
-        self.features: dict[int, firewall.Features] = {
-            family: xtables.features(tool) for family, tool in self.tools.items()
-        }
+        self.tables = {family: xtables.in_use(tool) for family, tool in self.tools.items()}
+        self._features: dict[int, Features] = {}
 
-    @property
-    def nat6(self) -> bool:
-        return 6 in self.features and self.features[6].nat
+    def features(self, family: int) -> Features:
+        """What the kernel has of this family; nothing when the tool is missing."""
+        if family not in self._features:
+            tool = self.tools.get(family)
+            none = firewall.Features(*[False] * len(firewall.Features._fields))
+            self._features[family] = none if tool is None else xtables.features(tool)
+        return self._features[family]
 
-    @property
-    def connmark(self) -> bool:
-        return self.features[4].connmark
+    def notes(self) -> list[Note]:
+        """What this machine's firewall lacks, for people."""
+        return [note for family in self.tools for note in firewall.notes(family, self.features(family))]
 
     def script(self, wanted: FirewallInput) -> list[str]:
-        """What apply() would do, as lines that a person can paste."""
-        from nspawn.model import firewall
-
+        """What apply() would do, each as a text that a person can paste."""
         found = []
         for family, tool in self.tools.items():
-            observed, features = xtables.observe(tool), self.features[family]
-            text, _ = firewall.script(family, wanted, features, observed, self.applied[family])
-            found += _shown(family, text)
+            rules = firewall.tables(family, wanted, self.features(family))
+            found += _shown(family, chains.script(rules, xtables.observe(tool), self.applied[family])[0])
+        return found
+
+    def teardown(self) -> list[str]:
+        """What remove() would do."""
+        found = []
+        for family, tool in self.tools.items():
+            found += _shown(family, chains.teardown(xtables.observe(tool)))
         return found
 
     def apply(self, wanted: FirewallInput) -> list[str]:
-        """Make it so; the lines of what was done, none when all was well."""
+        """Make it so; the texts of what was done, none when all was well."""
 
         def work(family: int) -> str:
-            tool, features = self.tools[family], self.features[family]
-            done = xtables.reconcile(tool, wanted, features, self.applied[family])
+            tool, applied = self.tools[family], self.applied[family]
+            done = xtables.reconcile(tool, wanted, self.features(family), applied)
             self.applied[family] = done.digest
             return done.text
 
         return self._both(work)
 
-    def remove(self) -> list[str]:
-        """All of ours goes."""
-        return self._both(lambda family: xtables.remove(self.tools[family]))
+    def remove(self, before: Mapping[int, frozenset[str]]) -> list[str]:
+        """All of ours goes.  before: the tables that there were before us, by family."""
+        return self._both(lambda family: xtables.remove(self.tools[family], before.get(family, EVERY_TABLE)))
 
     def _both(self, work: Callable[[int], str]) -> list[str]:
         """Each family's process beside the other's; the first error of the two, when both are over."""
@@ -88,10 +98,8 @@ class Walls:
             second.join()
         if errors:
             raise errors[0]
-        return [line for family, text in sorted(texts.items()) for line in _shown(family, text)]
+        return [shown for family, text in sorted(texts.items()) for shown in _shown(family, text)]
 
 
 def _shown(family: int, text: str) -> list[str]:
-    if not text:
-        return []
-    return [f"{_COMMANDS[family]} --noflush -w <<'END'", *text.rstrip("\n").split("\n"), "END"]
+    return [f"{_COMMANDS[family]} --noflush -w <<'END'\n{text.rstrip()}\nEND"] if text else []

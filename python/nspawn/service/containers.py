@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nspawn.container import state as states
@@ -160,12 +160,16 @@ class Containers:
             daemon.ensure(self.layout, self._client)
             fields = start_fields(loaded.settings, name, rootfs)
             fields += phone_fields(loaded.settings, self.layout)
+            warnings: list[str] = []
             if loaded.settings.network.mode == "nat":
                 fields += slots.start_fields(self.layout, self._client, name, loaded.settings)
+                warnings = slots.warnings(self.layout, name, loaded.settings.network)
             self._client.call("start", [*fields, ("noted", int(noted))])
             if loaded.damaged is None:
                 store.confirm(at)
-        return self.get(name)
+        found = self.get(name)
+        told = replace(found.state, warnings=(*found.state.warnings, *warnings))
+        return replace(found, state=told) if warnings else found
 
     def stop(self, name: str, seconds: float | None = None) -> Container:
         """End it in order, by force after `seconds` (default: its setting); Conflict when it does not run."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from nspawn.container.guard import Guard
 
-_BUILD = "Build or flash a kernel with {}; a module cannot add it."
+#: The hint for what a kernel lacks.
+BUILD = "Build or flash a kernel with {}; a module cannot add it."
 _SAID = {"y": "built in", "m": "a module of the kernel"}
 
 
@@ -97,7 +98,7 @@ def of_namespaces(guard: Guard, refused: Collection[str] = ()) -> list[Feature]:
             why = "the kernel has it, but refuses it to us"
             hint = "Run as root, outside of other containers and seccomp filters."
         else:
-            why, hint = f"the kernel was built without {names}", _BUILD.format(names)
+            why, hint = f"the kernel was built without {names}", BUILD.format(names)
         cost = wanted.NAMESPACES[name][0]
         found.append(
             Feature(name=name, have=False, why=why, config=names, cost=cost, hint=hint, required=required)
@@ -117,9 +118,10 @@ def of_guard(guard: Guard) -> list[Feature]:
     return [Feature(name="crash guard", have=True, how="nothing happened")]
 
 
-def of_kernel() -> list[Feature]:
-    """What is decided when a kernel is built."""
-    return [_root(), _oldest(), *(_option(*option[:3]) for option in wanted.OPTIONS)]
+def of_kernel(without: Collection[str] = ()) -> list[Feature]:
+    """What is decided when a kernel is built.  without: rows that others tell better."""
+    options = [option for option in wanted.OPTIONS if option[0] not in without]
+    return [_root(), _oldest(), *(_option(*option[:3]) for option in options)]
 
 
 def _option(name: str, options: tuple[str, ...], cost: str) -> Feature:
@@ -136,7 +138,7 @@ def _option(name: str, options: tuple[str, ...], cost: str) -> Feature:
         return Feature(name=name, have=None, why=why, config=names, cost=cost)
     missing = next(option for option in options if option not in known)
     why = f"the kernel was built without CONFIG_{missing}"
-    return Feature(name=name, have=False, why=why, config=names, cost=cost, hint=_BUILD.format(names))
+    return Feature(name=name, have=False, why=why, config=names, cost=cost, hint=BUILD.format(names))
 
 
 def shown_by(name: str) -> str:

@@ -13,7 +13,7 @@ from nspawn.container.client import Client
 from nspawn.container.guard import Guard
 from nspawn.errors import NspawnError
 from nspawn.service import features as found
-from nspawn.service import readings
+from nspawn.service import netfeatures, readings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,12 @@ def report(layout: Layout, client: Client | None = None) -> HostReport:
         config=found.kernel_config() is not None,
         namespaces=tuple(found.of_namespaces(guard, spawner["lacks"])),
         cgroups=found.cgroups(),
-        features=(*found.of_guard(guard), *found.of_kernel(), *found.of_programs()),
+        features=(
+            *found.of_guard(guard),
+            *found.of_kernel(netfeatures.REPLACED),
+            *found.of_programs(),
+            *netfeatures.of_network(os.environ),
+        ),
         memory=readings.memory(),
         disk=readings.disk(layout),
         uptime=readings.uptime(),

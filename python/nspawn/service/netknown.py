@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nspawn.kernel.slotfiles import name_owner, peek
+from nspawn.model import prefix
 from nspawn.model import settings as setting
 from nspawn.model.slot import mac, veth
 from nspawn.service import netstate
@@ -65,17 +66,10 @@ def addresses(slot: Slot, subnet: Subnet) -> dict[str, Any]:
     """A slot's number and addresses, as JSON has them."""
     return {
         "slot": slot.number,
-        "ip4": text(subnet.address4(slot.number)),
-        "ip6": None if slot.ipv6 == "off" else text(subnet.address6(slot.number)),
+        "ip4": prefix.spell(4, subnet.base4 + 2 + slot.number),
+        "ip6": None if slot.ipv6 == "off" else prefix.spell(6, subnet.base6 + 2 + slot.number),
         "mac": mac(slot.number).hex(":"),
     }
-
-
-def text(address: bytes) -> str:
-    """An address as people write it."""
-    import _socket
-
-    return _socket.inet_ntop(_socket.AF_INET if len(address) == 4 else _socket.AF_INET6, address)
 
 
 def load(layout: Layout) -> Known:

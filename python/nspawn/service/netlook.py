@@ -36,8 +36,9 @@ _LOST = "(lost)"
 class Look(NamedTuple):
     """slots: all; active: those whose veth is there; fresh: the subnet was chosen now, and is not remembered.
 
-    page: its port.  operations: what leads from what is there to the plan, [] when all is well; the firewall
-    (walls) is compared by itself.  notes: the plan's, and what was found on the way.
+    stale: a bridge of an older name, which is to go first.  page: its port.  operations: what leads from what
+    is there to the plan, [] when all is well; the firewall (walls) is compared by itself.  notes: the plan's,
+    and what was found on the way.
     """
 
     view: View
@@ -46,6 +47,7 @@ class Look(NamedTuple):
     active: list[Slot]
     subnet: Subnet
     fresh: bool
+    stale: str
     config: NetConfig
     page: int
     features: Features
@@ -80,8 +82,10 @@ def look(
     remembered, slots, damaged = slotfiles.peek(layout)
     active = active_slots(view, slots)
     notes += [Note(error.what, error.why, error.hint) for error in damaged]
-    if active and last.bridge and view.link(last.bridge) is not None:
-        config = config._replace(bridge=last.bridge)  # a new name is for when nobody has the old one
+    stale = last.bridge if last.bridge != config.bridge and view.link(last.bridge) is not None else ""
+    if active and stale:
+        config = config._replace(bridge=stale)  # a new name is for when nobody has the old one
+        stale = ""
     chosen, fresh = remembered, False
     if chosen is None or (not active and slotfiles.wish(layout) != wish(config)):
         chosen, more = subnet.choose(view, config)
@@ -90,7 +94,7 @@ def look(
     walls = Walls(environ, ("", "") if refill else last.digests)
     features = observe.features(
         netlink, environ, view, config.bridge, bridge=last.bridges if bridge is None else bridge
-    )._replace(nat6=walls.nat6, connmark=walls.connmark)
+    )._replace(nat6=walls.features(6).nat, connmark=walls.features(4).connmark)
     uplinks = model.find(view, features.android, model.read_tables(observe.tables(environ)))
     page = port if page is None else page
     planned = plan.make(view, uplinks, chosen, active, config, features, page=page)
@@ -102,13 +106,14 @@ def look(
         active=active,
         subnet=chosen,
         fresh=fresh,
+        stale=stale,
         config=config,
         page=page,
         features=features,
         plan=planned,
         operations=diff.operations(view, planned),
         walls=walls,
-        notes=[*notes, *planned.notes],
+        notes=[*notes, *planned.notes, *walls.notes()],
     )
 
 

@@ -9,7 +9,7 @@ from nspawn.errors import NspawnError, Unsupported
 from nspawn.kernel import slotfiles
 from nspawn.kernel.rtnl import Rtnl
 from nspawn.model.netconfig import NetConfig
-from nspawn.model.netplan import Sysctl
+from nspawn.model.netplan import Sysctl, is_ours
 from nspawn.model.netview import PROTOCOL
 from nspawn.model.record import Record, error_record
 from nspawn.model.slot import slot_of
@@ -38,7 +38,7 @@ _WHAT = "the network was not set up"
 
 
 class Up:
-    """refill: the firewall may have been flushed, and netd started anew.  page: its port, None as it is set."""
+    """refill: the firewall may be flushed, and netd started anew.  page: its port; None is the one set."""
 
     def __init__(
         self,
@@ -84,7 +84,12 @@ class Up:
         while True:
             left -= 1
             found = self._look(netlink)
-            clean = is_clean(found.view, found.config.bridge) if clean is None else clean
+            if found.stale and left:
+                self._log(f"the bridge was called {found.stale} so far")
+                Down(self._layout, self._environ, self._log).take_down(netlink)
+                self._before = before(self._layout)
+                continue
+            clean = is_clean(found.view) if clean is None else clean
             try:
                 return self._apply(netlink, found)
             except OSError as error:
@@ -106,6 +111,9 @@ class Up:
         if found.fresh:
             with slotfiles.SlotFiles(self._layout) as files:
                 files.remember(found.subnet, wish(found.config))
+        if found.walls.tables.keys() - self._before.tables.keys():
+            self._before.tables = {**found.walls.tables, **self._before.tables}
+            self._before.save()
         # The firewall first: what is let in by an operation must find its rules.
         done = found.walls.apply(found.plan.firewall)
         operations = found.operations
@@ -161,7 +169,12 @@ class Down:
         """What it would do, to be pasted."""
         with Rtnl() as netlink:
             found = self._find(netlink)
-        return [operation.describe() for operation in found.operations] if self._may(found) else []
+        if not self._may(found):
+            return []
+        lines = [operation.describe() for operation in found.operations]
+        words = forwarding.command(self._environ, enable=False) if found.before.forwards else []
+        lines += [" ".join(words)] if words else []
+        return lines + Walls(self._environ).teardown()
 
     def run(self) -> Record:
         """The outcome: `down` 1, or 0 with those that are active."""
@@ -189,7 +202,7 @@ class Down:
             if trouble := forwarding.run(words):
                 self._log(f"{done[-1]}: {trouble}")
         try:
-            done += Walls(self._environ).remove()
+            done += Walls(self._environ).remove(found.before.tables)
         except Unsupported:
             pass  # then there is none of ours
         except NspawnError as error:
@@ -233,16 +246,17 @@ def before(layout: Layout) -> apply.Before:
     return apply.Before(f"{layout.network}/before")
 
 
-def is_clean(view: View, bridge: str) -> bool:
+def is_clean(view: View) -> bool:
     """Whether there is nothing of ours."""
     ours = any(rule.protocol == PROTOCOL for rule in view.rules)
-    return not ours and not any(diff.is_ours(link, bridge) for link in view.links)
+    return not ours and not any(is_ours(link) for link in view.links)
 
 
 def log_lines(log: Log, lines: list[str]) -> None:
-    """What was done, cut."""
+    """What was done, cut: of the texts of the firewall only how long they are."""
     for line in lines[:_LOGGED]:
-        log(line)
+        first, *more = line.split("\n")
+        log(f"{first} ({len(more)} lines)" if more else first)
     if len(lines) > _LOGGED:
         log(f"and {len(lines) - _LOGGED} more")
 

@@ -38,6 +38,7 @@ def read(layout: Layout) -> Last:
             return Last()
     except (OSError, Damaged):
         return Last()
+    record.fields = [field for field in record.fields if field[0] not in ("boot-id", "end")]
     mode = record.text("mode")
     return Last(
         record.text("bridge"),
@@ -49,10 +50,10 @@ def read(layout: Layout) -> Last:
 
 def write(layout: Layout, outcome: Record) -> None:
     """Replace it, if it is another one.  Not synced: it is void after the next boot."""
-    record = Record((("boot-id", boot_id()), *outcome.fields, ("end", 1)))
     last = read(layout).record
-    if last is not None and last.fields == record.fields:
+    if last is not None and last.fields == outcome.fields:
         return
+    record = Record((("boot-id", boot_id()), *outcome.fields, ("end", 1)))
     fresh = f"{layout.network_state}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(fresh, flags, 0o600), "wb") as file:

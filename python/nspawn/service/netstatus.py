@@ -14,11 +14,11 @@ from nspawn.model.slot import veth
 from nspawn.network import observe
 from nspawn.network.egress import Paths
 from nspawn.service import listeners, netlook, slots
-from nspawn.service.netknown import addresses, text
+from nspawn.service.netknown import addresses
 from nspawn.service.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from nspawn.container.client import Client
     from nspawn.layout import Layout
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from nspawn.model.settings import Settings
     from nspawn.model.slot import Slot
     from nspawn.model.uplinks import Excluded, Uplink
-    from nspawn.service.listeners import Clash
     from nspawn.service.netlook import Look
 
 
@@ -91,13 +90,13 @@ class Status:
             "subnet": {
                 "ip4": look.plan.firewall.subnet4,
                 "ip6": look.plan.firewall.subnet6 or None,
-                "gateway4": text(look.subnet.gateway4),
-                "gateway6": text(look.subnet.gateway6) if look.plan.firewall.subnet6 else None,
+                "gateway4": look.plan.firewall.gateway4,
+                "gateway6": look.plan.firewall.gateway6 if look.plan.firewall.subnet6 else None,
                 "room": look.subnet.room,
                 "used": len(look.slots),
             },
             "ipv6": {"mode": look.plan.ipv6, "why": ipv6_why(look)},
-            "dns": {"address": text(look.subnet.gateway4), "process": self.dns or None},
+            "dns": {"address": look.plan.firewall.gateway4, "process": self.dns or None},
             "uplinks": [uplink_dict(each) for each in look.uplinks],
             "excluded": [{"name": each.name, "why": each.why} for each in self.excluded],
             "order": list(look.config.order),
@@ -111,13 +110,13 @@ def status(layout: Layout, client: Client, environ: Mapping[str, str]) -> Status
     """Look at it; raises UsageError for a wrong config.toml."""
     look = netlook.look(layout, environ)
     said = ask(client)
-    clashes = _clashes(look)
+    warnings = _warnings(look)
     return Status(
         up=look.view.link(look.plan.bridge) is not None if look.plan.mode == "bridge" else bool(look.active),
         look=look,
-        members=tuple(_members(layout, look, clashes)),
+        members=tuple(_members(layout, look, warnings)),
         free=paths_of(look).egress(None),
-        notes=(*_trouble(said), *look.notes, *(_clash_note(each) for each in clashes)),
+        notes=tuple(dict.fromkeys((*_trouble(said), *look.notes, *warnings.values()))),
         excluded=_excluded(look, environ),
         dns=said.integer("dns") if said else 0,
         spawner=said is not None,
@@ -143,10 +142,10 @@ def paths_of(look: Look) -> Paths:
     )
 
 
-def _members(layout: Layout, look: Look, clashes: Sequence[Clash]) -> Iterator[Member]:
+def _members(layout: Layout, look: Look, warnings: Mapping[str, Note]) -> Iterator[Member]:
     """Containers by name, then foreground runs.  What runs has what it was started with."""
     paths = paths_of(look)
-    told = {each.forward: each.told() for each in clashes}
+    told = {text: f"{note.what}: {note.why}" for text, note in warnings.items()}
     slots_of = {slot.owner: slot for slot in look.slots}
     active = {slot.number for slot in look.active}
     for name, value in _wanting(layout):
@@ -207,17 +206,19 @@ def _excluded(look: Look, environ: Mapping[str, str]) -> tuple[Excluded, ...]:
     return tuple(uplinks.survey(look.view, uplinks.read_tables(observe.tables(environ)))[1])
 
 
-def _clashes(look: Look) -> list[Clash]:
-    asked = [model.parse_publish(text) for slot in look.active for text in slot.forwards]
-    return listeners.clashes(asked) if asked else []
-
-
-def _clash_note(clash: Clash) -> Note:
-    return Note(
-        clash.told(),
-        "what comes from outside reaches the container, and no longer the program",
-        "Give one of them another port.",
-    )
+def _warnings(look: Look) -> dict[str, Note]:
+    """What is the matter with forwards that are in use, by their texts."""
+    ours = (look.plan.firewall.gateway4, look.plan.firewall.gateway6)
+    found: dict[str, Note] = {}
+    if not any(slot.forwards for slot in look.active):
+        return found
+    among = listeners.there()
+    for slot in look.active:
+        for each in slot.forwards:
+            asked = [(slots.owner_text(slot.owner), model.parse_publish(each))]
+            for note in listeners.warnings(asked, page=look.page, ours=ours, among=among):
+                found.setdefault(each, note)
+    return found
 
 
 def _trouble(said: Record | None) -> list[Note]:

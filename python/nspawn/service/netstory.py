@@ -6,15 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nspawn.model import prefix, uplinks
+from nspawn.model import firewall, prefix, uplinks
 from nspawn.model.slot import veth
 from nspawn.network import rules
 from nspawn.network.operation import Operation
 from nspawn.service.netstatus import ipv6_why, note_dict, paths_of, uplink_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from nspawn.model.firewall import Features
     from nspawn.model.forwards import Forward
     from nspawn.model.netplan import Egress, Note
     from nspawn.model.netview import Rule
@@ -46,14 +47,12 @@ class Explanation:
         }
 
 
-def explain(
-    member: Member, look: Look, notes: tuple[Note, ...] = (), firewall: Sequence[str] = ()
-) -> Explanation:
-    """Of a container that has, or wants, a network of its own.  firewall: all lines of it."""
+def explain(member: Member, look: Look, notes: tuple[Note, ...] = ()) -> Explanation:
+    """Of a container that has, or wants, a network of its own."""
     return Explanation(
         member=member,
         story=tuple(_story(member, look, paths_of(look))),
-        operations=tuple(_operations(member, look, firewall)) if member.running else (),
+        operations=tuple(_operations(member, look)) if member.running else (),
         notes=notes,
     )
 
@@ -146,7 +145,7 @@ def _ipv6(member: Member, look: Look) -> str:
     return "It has no global IPv6 address: no uplink has a network of 64 bits for it."
 
 
-def _operations(member: Member, look: Look, firewall: Sequence[str]) -> Iterator[str]:
+def _operations(member: Member, look: Look) -> Iterator[str]:
     """Rules in the order in which the kernel asks them, routes for its pins, the firewall's lines."""
     slot = member.slot
     own = {
@@ -159,9 +158,18 @@ def _operations(member: Member, look: Look, firewall: Sequence[str]) -> Iterator
     for address in look.plan.addresses:
         yield Operation("add", address).describe()
     mine = [each.partition("/")[0] for each in own]
-    for line in firewall:
-        if any(_ADDRESS.findall(line).count(address) for address in mine):
-            yield line
+    for family in look.walls.tools:
+        for line in _firewall(family, look, look.walls.features(family)):
+            if any(address in _ADDRESS.findall(line) for address in mine):
+                yield line
+
+
+def _firewall(family: int, look: Look, features: Features) -> Iterator[str]:
+    program = "iptables" if family == 4 else "ip6tables"
+    for table, found in firewall.tables(family, look.plan.firewall, features).items():
+        for chain, lines in found.items():
+            for line in lines:
+                yield f"{program} -t {table} -A {chain} {line}"
 
 
 def _is_for_all(rule: Rule, look: Look) -> bool:

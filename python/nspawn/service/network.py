@@ -9,7 +9,6 @@ from nspawn.container.client import Client
 from nspawn.errors import Conflict, NotRunning
 from nspawn.kernel import slotfiles
 from nspawn.model.names import parse_container_name
-from nspawn.network.walls import Walls
 from nspawn.service import netagent, netruns, netstatus, netstory, netwatch, slots
 from nspawn.service.store import Store
 
@@ -49,8 +48,7 @@ class Network:
                 f"{what} (network.mode={mode})",
                 f"A network of its own: nspawn set {name} network.mode=nat",
             )
-        firewall = Walls(self._environ, {}).script(found.look.plan.firewall) if member.running else []
-        return netstory.explain(member, found.look, found.notes, firewall)
+        return netstory.explain(member, found.look, found.notes)
 
     def watch(self) -> Iterator[list[str]]:
         """The lines of each change, without end; the first is empty, and says that it has begun."""

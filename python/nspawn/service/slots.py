@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nspawn.errors import Conflict, NspawnError, UsageError
-from nspawn.kernel.slotfiles import SlotFiles, is_gone, name_owner
-from nspawn.model import forwards, settings
+from nspawn.kernel.slotfiles import SlotFiles, is_gone, name_owner, peek
+from nspawn.model import forwards, prefix, settings
 from nspawn.model.names import host_name
 from nspawn.model.slot import Slot, veth
+from nspawn.service import config, listeners
 from nspawn.service import files as system
 
 if TYPE_CHECKING:
@@ -99,6 +100,18 @@ def _take(layout: Layout, name: str, value: Settings) -> Slot | None:
         return held.take(asked, subnet)
 
 
+def warnings(layout: Layout, name: str, network: Network) -> list[str]:
+    """What a person should know of the forwards at a start: ports that are left out, or are somebody's."""
+    found, left_out = settings.granted(network)
+    if not found:
+        return list(left_out)
+    port = config.load(layout).port
+    known = peek(layout)[0]
+    ours = [prefix.spell(4, known.base4 + 1), prefix.spell(6, known.base6 + 1)] if known else []
+    told = listeners.warnings([(name, forward) for forward in found], page=port, ours=ours)
+    return [*left_out, *(f"{note.what}: {note.why}" for note in told)]
+
+
 def release(layout: Layout, name: str) -> None:
     """Its address is free again."""
     if os.path.isdir(layout.network):
@@ -111,6 +124,10 @@ def rename(layout: Layout, old: str, new: str) -> None:
     if os.path.isdir(layout.network):
         with locked(layout) as held:
             held.rename(old, new)
+
+
+def _address(subnet: Subnet, number: int) -> str:
+    return prefix.spell(4, int.from_bytes(subnet.address4(number), "big"))
 
 
 def _forget_gone(store: Store, held: SlotFiles) -> None:
@@ -140,11 +157,11 @@ def _number(network: Network, subnet: Subnet) -> int:
     """The slot of the fixed address; -1 for none."""
     if not network.ip:
         return -1
-    number = subnet.number_of(address_number(network.ip))
+    number = subnet.number_of(prefix.address(network.ip)[1])
     if number < 0:
         raise UsageError(
             f"network.ip: {network.ip} is not an address of a container",
-            f"the network has {text4(subnet.address4(0))} to {text4(subnet.address4(subnet.room - 1))}",
+            f"the network has {_address(subnet, 0)} to {_address(subnet, subnet.room - 1)}",
         )
     return number
 
@@ -219,12 +236,3 @@ def owner_text(owner: str) -> str:
 def is_link(name: str) -> bool:
     """Whether the host has this interface now."""
     return os.path.lexists(f"/sys/class/net/{name}")
-
-
-def address_number(text: str) -> int:
-    """An IPv4 address, checked before, as a number."""
-    return int.from_bytes(bytes(int(part) for part in text.split(".")), "big")
-
-
-def text4(address: bytes) -> str:
-    return ".".join(str(byte) for byte in address)
