@@ -24,10 +24,9 @@ def test(*, fast: bool, arguments: Sequence[str]) -> int:
 
 
 def bench(arguments: Sequence[str]) -> int:
-    """Compare with the peers; writes docs/benchmark.md and docs/benchmark.json."""
+    """Compare with the peers; without --only, docs/benchmark.md and docs/benchmark.json are written."""
     if os.geteuid() != 0:
         raise BuildError("the benchmark starts containers: it needs root", "Run: sudo python3 build.py bench")
-    results = ["--output", "docs/benchmark.md", "--json", "docs/benchmark.json"]
-    words = [str(places.PYTHON), "tests/bench/run.py", *results, *arguments]
+    words = [str(places.PYTHON), "tests/bench/run.py", *arguments]
     print(f"+ {command_line(words)}", flush=True)
     return subprocess.run(words, cwd=places.HOME).returncode
