@@ -4,8 +4,8 @@
 
 So no part sees what another leaves, listens on or looks at. `main` joins the box's cgroups and becomes
 unshare(1); that starts `_inside`, process 1 of the box, which mounts what shows the new namespaces, starts
-the command and reaps orphans. Whoever started it calls `remove_cgroups` when it has ended. Needs root. A network
-of its own has a loopback interface and nothing else.
+the command and reaps orphans. Whoever started it calls `remove_cgroups` when it has ended. Needs root.
+A network of its own has a loopback interface and nothing else.
 """
 
 from __future__ import annotations
