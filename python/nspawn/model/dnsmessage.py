@@ -18,7 +18,7 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 
 
 #: Bytes of the largest query that is read: a name, and an OPT with all that its options may reasonably say.
 LARGEST_QUERY = 2048
-#: Bytes that every client takes by UDP; and what is asked of servers: no path makes fragments of it (RFC 9715).
+#: Bytes that every client takes by UDP; and what servers are asked for: few paths fragment it (RFC 9715).
 SMALLEST, UNFRAGMENTED = 512, 1232
 
 _HEADER = struct.Struct(">HHHHHH")
