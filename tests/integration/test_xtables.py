@@ -11,7 +11,7 @@ import pytest
 
 from nspawn.errors import Busy, NspawnError, Unsupported
 from nspawn.kernel import iptlegacy, iptnft, xtables
-from nspawn.kernel.xtables import Done, Tool
+from nspawn.kernel.xtables import Done
 from nspawn.model import chains, firewall
 from nspawn.model.chains import Seen
 from nspawn.model.firewall import Features
@@ -244,9 +244,8 @@ def test_a_try_of_what_the_kernel_has_leaves_nothing(fire: Firewall) -> None:
     assert sh("nft list ruleset") == ""
 
 
+@pytest.mark.parametrize("fire", ["legacy"], indirect=True)  # iptables-nft has no lock
 def test_a_lock_that_is_held_for_a_while_is_waited_for(fire: Firewall) -> None:
-    if fire.variant == "nft":
-        pytest.skip("iptables-nft has no lock")
     holder = subprocess.Popen(
         ["flock", str(fire.lock), "sh", "-c", "echo held; sleep 0.5"], stdout=subprocess.PIPE
     )
@@ -257,9 +256,8 @@ def test_a_lock_that_is_held_for_a_while_is_waited_for(fire: Firewall) -> None:
     assert rules_of(fire.save(4))
 
 
+@pytest.mark.parametrize("fire", ["legacy"], indirect=True)  # iptables-nft has no lock
 def test_a_lock_that_is_never_given_back_is_told(fire: Firewall, monkeypatch: pytest.MonkeyPatch) -> None:
-    if fire.variant == "nft":
-        pytest.skip("iptables-nft has no lock")
     monkeypatch.setattr(xtables, "LOCK_SECONDS", 1)
     holder = subprocess.Popen(
         ["flock", str(fire.lock), "sh", "-c", "echo held; read end"], stdin=-1, stdout=-1
@@ -319,9 +317,9 @@ def test_ip6tables_without_nat_costs_ipv6_its_forwards_only(
     monkeypatch.setattr(
         iptlegacy, "has_table", lambda family, name: name != "nat" and has_table(family, name)
     )
-    monkeypatch.setattr(iptnft, "in_use", lambda family: frozenset())
+    monkeypatch.setattr(iptnft, "in_use", lambda _: frozenset())
     usable = {"filter": True, "nat": False, "route": True}
-    monkeypatch.setattr(iptnft, "usable_hooks", lambda family: usable)
+    monkeypatch.setattr(iptnft, "usable_hooks", lambda _: usable)
     assert xtables.features(fire.tools[6]) == Features(nat=False)
     fire.reconcile(WANTED._replace(ipv6="none"), family=6)
     saved = fire.save(6)
