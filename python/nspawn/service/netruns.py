@@ -84,11 +84,6 @@ class Up:
         while True:
             left -= 1
             found = self._look(netlink)
-            if found.stale and left:
-                self._log(f"the bridge was called {found.stale} so far")
-                Down(self._layout, self._environ, self._log).take_down(netlink)
-                self._before = before(self._layout)
-                continue
             clean = is_clean(found.view) if clean is None else clean
             try:
                 return self._apply(netlink, found)
@@ -278,6 +273,8 @@ def _outcome(found: Look) -> Record:
     for uplink in found.uplinks:
         if uplink.usable4 or uplink.usable6:
             record.add("uplink", f"{uplink.name} {uplink.kind}")
+    for server in found.config.dns:
+        record.add("server", server)
     for note in _distinct(found.notes):
         record.add("note", "|".join(text.replace("|", "/") for text in note))
     for family in (4, 6):
