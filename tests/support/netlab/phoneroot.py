@@ -12,7 +12,7 @@ _NDC = """\
 folder={root}/netd/forwarding
 case "$1 $2" in
 "ipfwd enable") : >"$folder/$3" ;;
-"ipfwd disable") rm -f "$folder/$3" ;;
+"ipfwd disable") /bin/rm -f "$folder/$3" ;;
 *) echo "500 0 Command not recognized"; exit 1 ;;
 esac
 set -- "$folder"/*
@@ -24,7 +24,7 @@ echo "200 0 ipfwd operation succeeded"
 _DUMPSYS = """\
 #!/bin/sh
 # A fake of dumpsys.
-[ "$1" != connectivity ] || cat {root}/netd/connectivity
+[ "$1" != connectivity ] || exec /bin/cat {root}/netd/connectivity
 """
 #: Android's iptables are the legacy ones, and so is their lock.
 _IPTABLES = """\
