@@ -48,6 +48,15 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     run_parser.add_argument("--port", type=int, help="where the page is served (default 8080)")
     test_parser = commands.add_parser("test", help="lint, then every test; other words go to pytest")
     test_parser.add_argument("--fast", action="store_true", help="leave out the tests marked slow")
+    test_parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="shards that run at once, each in a box (default: 2 when it can)",
+    )
+    test_parser.add_argument(
+        "--save-times", action="store_true", help="renew tests/durations.txt, by which files are spread"
+    )
     commands.add_parser("bench", help="compare with the peers; other words go to tests/bench/run.py")
     commands.add_parser("lint", help="style, types, import contract, scripts, page, spelling")
     zip_parser = commands.add_parser("zip", help="build the zip that a phone's root manager installs")
@@ -89,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
             return build_zips(
                 names, version=options.version, base_url=options.base_url, output=options.output
             )
-        return test(fast=options.fast, arguments=rest)
+        return test(fast=options.fast, arguments=rest, jobs=options.jobs, save_times=options.save_times)
     except PermissionError as error:
         print(f"build.py: {error}", file=sys.stderr)
         print("  Root made it, it seems: go on with sudo.", file=sys.stderr)

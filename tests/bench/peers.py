@@ -87,6 +87,36 @@ def all_peers(rootfs: Path, folder: Path) -> list[Peer]:
     ]
 
 
+def networked(rootfs: Path, folder: Path, bridge: str, prefix4: str, prefix6: str) -> list[Peer]:
+    """The peers that make a network themselves, each with a veth in `bridge`.
+
+    prefix4: the bridge's IPv4 network without its last number, a /24; prefix6: that of its IPv6 /64.
+    """
+    wires = [
+        "lxc.net.0.type = veth",
+        f"lxc.net.0.link = {bridge}",
+        "lxc.net.0.name = eth0",
+        "lxc.net.0.flags = up",
+        f"lxc.net.0.ipv4.address = {prefix4}.77/24",
+        f"lxc.net.0.ipv4.gateway = {prefix4}.1",
+        f"lxc.net.0.ipv6.address = {prefix6}77/64",
+        f"lxc.net.0.ipv6.gateway = {prefix6}1",
+    ]
+    return [
+        _lxc(
+            rootfs,
+            folder,
+            wires,
+            "veth in a bridge, one address and route of each family; lxc-init is PID 1; no time namespace",
+        ),
+        _systemd_nspawn(
+            rootfs,
+            [f"--network-bridge={bridge}"],
+            "veth in a bridge, no address and no route; its own masks and a seccomp filter",
+        ),
+    ]
+
+
 def _oci(name: str, rootfs: Path, folder: Path, extra: list[str]) -> Peer:
     def bundle(title: str, args: list[str]) -> str:
         place = folder / name / title
@@ -205,11 +235,11 @@ def _bwrap(rootfs: Path, *, few: bool) -> Peer:
     )
 
 
-def _systemd_nspawn(rootfs: Path) -> Peer:
+def _systemd_nspawn(rootfs: Path, more: Sequence[str] = (), differs: str = "") -> Peer:
     program = find("systemd-nspawn")
     options = ["--quiet", "--register=no", "--keep-unit", f"--directory={rootfs}", "--pipe"]
     options += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--capability=all"]
-    options += [f"--hostname={rootfs.name}", f"--machine=bench-{rootfs.name}", "--chdir=/root"]
+    options += [f"--hostname={rootfs.name}", f"--machine=bench-{rootfs.name}", "--chdir=/root", *more]
     return Peer(
         name="systemd-nspawn",
         program=program,
@@ -217,17 +247,20 @@ def _systemd_nspawn(rootfs: Path) -> Peer:
         version=package_version("systemd-container"),
         argv=[program, *options, "--", "/bin/true"],
         probe=[program, *options, "--", "/bin/cat", "/proc/self/mountinfo"],
-        differs="its own masks and a seccomp filter; no time namespace; not registered (no systemd here)",
+        differs=differs
+        or "its own masks and a seccomp filter; no time namespace; not registered (no systemd here)",
     )
 
 
-def _lxc(rootfs: Path, folder: Path) -> Peer:
+def _lxc(
+    rootfs: Path, folder: Path, net: Sequence[str] = ("lxc.net.0.type = none",), differs: str = ""
+) -> Peer:
     program = find("lxc-execute")
     shm = "nosuid,nodev,noexec,create=dir,mode=1777,size=512m"
     lines = [
         f"lxc.rootfs.path = dir:{rootfs}",
         f"lxc.uts.name = {rootfs.name}",
-        "lxc.net.0.type = none",
+        *net,
         "lxc.apparmor.profile = unconfined",
         "lxc.mount.auto = proc:rw sys:ro cgroup:rw",
         "lxc.autodev = 1",
@@ -265,5 +298,5 @@ def _lxc(rootfs: Path, folder: Path) -> Peer:
         version=package_version("lxc"),
         argv=[program, *options, "--name", "bench-lxc", "--", "/bin/true"],
         probe=[program, *options, "--name", "bench-lxc-probe", "--", "/bin/cat", "/proc/self/mountinfo"],
-        differs="lxc-init is PID 1; no time namespace; read-only paths are the host's, bound",
+        differs=differs or "lxc-init is PID 1; no time namespace; read-only paths are the host's, bound",
     )

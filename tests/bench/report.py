@@ -12,7 +12,7 @@ from tests.bench.samples import Spread
 #: A cell of a table: text, a number, or nothing known.
 Value = str | float | Spread | None
 
-_FACTORS = {"ms": 1e3, "s": 1.0, "MB": 1e-6, "kB": 1e-3, "": 1.0, "count": 1.0}
+_FACTORS = {"ms": 1e3, "s": 1.0, "MB": 1e-6, "kB": 1e-3, "Gbit/s": 1e-9, "": 1.0, "count": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Goal:
     """One target and the figure reached.
 
     limit, figure: in `unit`'s base (seconds, bytes, or a plain ratio or number); the median counts.
-    why_not: why there is no figure.
+    why_not: why there is no figure.  least: more is better.
     """
 
     name: str
@@ -28,12 +28,14 @@ class Goal:
     unit: str = ""
     figure: Spread | None = None
     why_not: str = "not measured in this run"
+    least: bool = False
 
     @property
     def verdict(self) -> str:
         if self.figure is None:
             return "not measured"
-        return "reached" if self.figure.median <= self.limit else "missed"
+        median = self.figure.median
+        return "reached" if (median >= self.limit if self.least else median <= self.limit) else "missed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +133,7 @@ def markdown(report: Report) -> str:
     goals = [
         (
             goal.name,
-            f"at most {number(goal.limit, goal.unit)}{_suffix(goal.unit)}",
+            f"at {'least' if goal.least else 'most'} {number(goal.limit, goal.unit)}{_suffix(goal.unit)}",
             cell(goal.figure, goal.unit) if goal.figure else goal.why_not,
             goal.verdict if goal.verdict != "missed" else "**missed**",
         )
@@ -169,6 +171,7 @@ def as_json(report: Report) -> str:
             {
                 "name": goal.name,
                 "limit": goal.limit,
+                "least": goal.least,
                 "unit": goal.unit,
                 "figure": plain(goal.figure),
                 "verdict": goal.verdict,

@@ -13,11 +13,23 @@ from pathlib import Path
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(_CHECKOUT), str(_CHECKOUT / "python")]
 
-from tests.bench import footprint, machine, page, phone, repose, scale, space, starts, vm  # noqa: E402
+from tests.bench import (  # noqa: E402
+    footprint,
+    machine,
+    network,
+    page,
+    phone,
+    repose,
+    scale,
+    space,
+    starts,
+    vm,
+)
 from tests.bench.report import Part, Report, as_json, markdown  # noqa: E402
 
 _MEASURES: dict[str, Callable[[Path, int, int], Part]] = {
     "starts": starts.measure,
+    "network": network.measure,
     "footprint": footprint.measure,
     "rest": repose.measure,
     "phone": phone.measure,

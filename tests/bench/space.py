@@ -69,10 +69,10 @@ def inside(work: Callable[[Path], int]) -> int:
         room.mkdir(mode=0o755)
         folder.chmod(0o755)
         _unshare(_CLONE_NEWPID)
-        return _wait(_spawn(lambda: _first(group, lambda: work(room))))
+        return _wait(spawn(lambda: _first(group, lambda: work(room))))
 
 
-def _spawn(work: Callable[[], int]) -> int:
+def spawn(work: Callable[[], int]) -> int:
     """Fork a child that ends with what `work` returns and never runs our undo."""
     pid = os.fork()
     if pid == 0:
@@ -92,7 +92,7 @@ def _spawn(work: Callable[[], int]) -> int:
 def _first(group: Path, work: Callable[[], int]) -> int:
     """PID 1 of the place: prepare it, reap everything, end with the status of `work`."""
     _enter(group)
-    worker = _spawn(work)
+    worker = spawn(work)
     while True:
         try:
             pid, status = os.wait()

@@ -195,7 +195,7 @@ def test_10_an_address_is_a_containers_own_for_its_life(phone: PhoneLab, network
 
 
 def test_11_a_subnet_that_is_taken_is_left_to_the_others(phone: PhoneLab, network: Network) -> None:
-    phone.phone.ip("link add taken type dummy", "link set taken up", "addr add 10.11.0.7/16 dev taken")
+    phone.phone.ip("link add taken type bridge", "link set taken up", "addr add 10.11.0.7/16 dev taken")
     phone.phone.ip("addr add fd11::7/64 dev taken nodad")
     phone.connect("wifi")
     found = [network.run(name) for name in ("a", "b")]

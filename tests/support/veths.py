@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,6 +48,11 @@ def sh(command: str, *, allowed: bool = False) -> str:
     result = run(command.split())
     assert allowed or result.status == 0, result
     return result.out
+
+
+def write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
 
 
 @contextmanager
@@ -90,12 +96,22 @@ class Lab:
         self._address(self.neighbour, "eth0", NEIGHBOUR)
         with inside(self.phone):
             for setting in (
-                "net/ipv4/ip_forward",
-                f"net/ipv4/conf/{BRIDGE}/route_localnet",
-                "net/ipv6/conf/all/forwarding",
+                "ipv4/ip_forward",
+                f"ipv4/conf/{BRIDGE}/route_localnet",
+                "ipv6/conf/all/forwarding",
             ):
-                with open(f"/proc/sys/{setting}", "w", encoding="ascii") as file:
-                    file.write("1")
+                write(f"/proc/sys/net/{setting}", "1")
+        # Answers to ::1 come by the bridge.
+        sh(f"{phone} -6 route add local ::1/128 dev {BRIDGE} table local metric 1024")
+        self.bridge_filter(on=False)
+
+    def bridge_filter(self, *, on: bool) -> None:
+        """br_netfilter: no phone has it, and many Linux machines do."""
+        with inside(self.phone):
+            for program in ("iptables", "ip6tables"):
+                path = f"/proc/sys/net/bridge/bridge-nf-call-{program}"
+                if os.path.exists(path):
+                    write(path, str(int(on)))
 
     @staticmethod
     def _address(name: str, link: str, addresses: dict[int, str]) -> None:
@@ -128,10 +144,30 @@ def listening(name: str, family: int, address: str, port: int, kind: str = "tcp"
         yield end
 
 
+def ping(name: str, family: int, address: str) -> bool:
+    """Whether an echo request from a namespace is answered."""
+    protocol, kind, reply = {4: (socket.IPPROTO_ICMP, 8, 0), 6: (socket.IPPROTO_ICMPV6, 128, 129)}[family]
+    with inside(name):
+        end = socket.socket(FAMILIES[family], socket.SOCK_RAW, protocol)
+    with end:
+        end.settimeout(_SECONDS)
+        body = struct.pack(">HH", os.getpid() & 0xFFFF, 1)
+        total = (kind << 8) + sum(struct.unpack(">HH", body))
+        checksum = ~(total % 0xFFFF) & 0xFFFF  # RFC 1071; the kernel makes that of ICMPv6
+        end.sendto(struct.pack(">BBH", kind, 0, checksum) + body, (address, 0))
+        try:
+            while True:
+                answer = end.recv(200)
+                if answer[20 if family == 4 else 0] == reply:
+                    return True
+        except TimeoutError:
+            return False
+
+
 def visit(
     name: str, server: socket.socket, address: str, port: int, *, seconds: float = _SECONDS, source: str = ""
 ) -> str:
-    """Connect (or send a datagram) from a namespace: the address that the server saw; "" without an answer."""
+    """Connect (or send a datagram) from a namespace: the address that the server saw, "" without answer."""
     kind = server.type
     with inside(name):
         end = socket.socket(server.family, kind)

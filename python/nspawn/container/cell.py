@@ -201,6 +201,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     os.umask(0)
     stage.assemble(host.stage, host.plan(flags), warn)
     if flags & libc.CLONE_NEWNET:
+        from nspawn.container import resolvconf  # noqa: F401 - the host's modules cannot be read later
         from nspawn.kernel import wire
 
         wire.loopback_up()
@@ -223,7 +224,7 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
         os.setsid()
         if record.flag("controlling"):
             program.take_terminal()
-    _enter(host, flags, spec, rootfs, terminal=terminal, warn=warn)
+    _enter(host, flags, spec, record, rootfs, terminal=terminal, warn=warn)
     if spec.network == "nat":
         _join_network(record, warn)
     user = users.find(spec.user)
@@ -245,9 +246,16 @@ def _spec(record: Record, *, android: bool) -> RunSpec:
 
 
 def _enter(
-    host: Host, flags: int, spec: RunSpec, rootfs: int, *, terminal: bool, warn: Callable[[str], None]
+    host: Host,
+    flags: int,
+    spec: RunSpec,
+    record: Record,
+    rootfs: int,
+    *,
+    terminal: bool,
+    warn: Callable[[str], None],
 ) -> None:
-    """From the stage to the container's root, everything mounted."""
+    """From the stage to the container's root, everything mounted.  record: what the cell was told."""
     binds = list(spec.binds)
     if host.android:
         binds[:0] = android_binds(spec.network)
@@ -268,6 +276,8 @@ def _enter(
     stage.mask_units(masked_units(spec.network))
     if spec.read_only:
         libc.mount(None, "/", None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+    if spec.network == "nat":
+        _tell_of_names(record, warn, read_only=spec.read_only)
     if spec.boot:
         libc.mount(None, "/", None, libc.MS_REC | libc.MS_SHARED)  # what an init expects of its root
 
@@ -277,6 +287,23 @@ def android_binds(network: str) -> list[Bind]:
     if network != "host":
         return []
     return [Bind(_RT_TABLES, "/etc/iproute2/rt_tables", read_only=True, optional=True)]
+
+
+def _tell_of_names(record: Record, warn: Callable[[str], None], *, read_only: bool) -> None:
+    """Where the programs in the container ask for names: the servers of its settings, or the gateway."""
+    import _socket
+
+    from nspawn.container import resolvconf
+    from nspawn.model.slot import Subnet
+
+    servers = [server.decode("ascii", "replace") for server in record.all("net-dns")]
+    search = "" if servers else resolvconf.SEARCH  # others know no containers
+    if not servers:
+        subnet = Subnet.of(record)
+        servers.append(_socket.inet_ntop(_socket.AF_INET, subnet.gateway4))
+        if record.flag("net-ipv6"):
+            servers.append(_socket.inet_ntop(_socket.AF_INET6, subnet.gateway6))
+    resolvconf.write(servers, warn, search=search, read_only=read_only)
 
 
 def _join_network(record: Record, warn: Callable[[str], None]) -> None:

@@ -6,6 +6,7 @@ import _socket
 
 from nspawn.kernel import rtnl
 from nspawn.kernel.rtnl import classes
+from nspawn.model.netview import LOCAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _DELETIONS = (_DELLINK, _DELADDR, _DELROUTE, _DELNEIGH, _DELRULE)
 
 _FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6}
 _ACTIONS = {name: number for number, name in rtnl.ACTIONS.items()}
-_UNICAST = 1
+_UNICAST, _LOCAL = 1, 2  # RTN_*
 _ONLINK = 0x4
 _NTF_PROXY = 0x8
 _IFF_UP = 0x1
@@ -81,7 +82,7 @@ class Batch:
         message["table"] = route.table if route.table < 256 else 0
         message["proto"] = protocol
         message["scope"] = route.scope
-        message["type"] = _UNICAST
+        message["type"] = _LOCAL if route.table == LOCAL else _UNICAST
         message["flags"] = _ONLINK if route.via and not delete else 0
         address, _, length = route.dst.partition("/")
         message["dst_len"] = int(length)

@@ -43,7 +43,7 @@ def connect(path: str) -> Socket:
     """A connection; OSError (ENOENT, ECONNREFUSED) when nobody listens."""
     end = Socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
-        with _Reachable(path) as short:
+        with Reachable(path) as short:
             end.connect(short)
     except OSError:
         end.close()
@@ -61,7 +61,7 @@ def listen(path: str) -> Socket:
             pass
         old = os.umask(0o177)
         try:
-            with _Reachable(path) as short:
+            with Reachable(path) as short:
                 end.bind(short)
         finally:
             os.umask(old)
@@ -80,7 +80,7 @@ def accept(end: Socket) -> Socket:
     return Socket(fileno=descriptor)
 
 
-class _Reachable:
+class Reachable:
     """A path of at most 107 bytes for sun_path (unix(7)): long ones go through their folder's descriptor."""
 
     __slots__ = ("folder", "path")

@@ -204,9 +204,8 @@ def _refusal(tool: Tool, text: str, status: int, said: str) -> NspawnError:
         )
     lines = text.splitlines()
     number = _line_number(said)
-    why = (
-        " ".join(line.strip() for line in said.splitlines() if line.strip())[:300] or f"exit status {status}"
-    )
+    kept = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("Try `")]
+    why = " ".join(kept)[:300] or f"exit status {status}"
     if not 0 < number <= len(lines):
         return NspawnError(_WHAT, why)
     line = lines[number - 1]

@@ -67,6 +67,7 @@ class WantedRoute(NamedTuple):
     """A route of protocol 78.  scope: 253 for IPv4 without a gateway; metric: IPv6 always has one, 1024.
 
     What goes through a gateway is added with RTNH_F_ONLINK: it was valid where it was copied from.
+    In the table local (255) it is one to the machine itself.
     """
 
     link: str

@@ -67,7 +67,7 @@ def _table(number: int) -> str:
 
 def _route(verb: str, route: WantedRoute) -> str:
     verb = "append" if verb == "add" else verb
-    words = ["ip", f"-{route.family}", "route", verb, route.dst]
+    words = ["ip", f"-{route.family}", "route", verb, *(["local"] if route.table == LOCAL else []), route.dst]
     if route.via:
         words += ["via", route.via]
     words += ["dev", route.link, "table", _table(route.table), "proto", str(PROTOCOL)]

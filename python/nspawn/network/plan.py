@@ -171,6 +171,11 @@ class _Making:
                     yield self._direct(family, host, veth(slot.number))
         elif self.features.ipv6:
             yield self._direct(6, self.networks[6], self.config.bridge)
+        if self.forwarding and self.nat6:
+            # Answers to forwards from ::1: the kernel takes what came by another interface for this address
+            # by a route of that very interface only (net/ipv6/route.c: rt6_need_strict).
+            for link in self._outer():
+                yield WantedRoute(link, 6, "::1/128", LOCAL, metric=METRIC6)
         for slot, address, _ in self.globals:
             yield self._direct(6, f"{address}/128", self.link(slot))
         if not self.features.android:

@@ -80,7 +80,11 @@ class Walls:
         return self._both(lambda family: xtables.remove(self.tools[family], before.get(family, EVERY_TABLE)))
 
     def _both(self, work: Callable[[int], str]) -> list[str]:
-        """Each family's process beside the other's; the first error of the two, when both are over."""
+        """Each family's process; the first error of the two, when both are over.
+
+        Beside each other with nf_tables; the legacy tools share one lock, and those before 1.8.8 look for it
+        once a second.
+        """
         texts: dict[int, str] = {}
         errors: list[Exception] = []
 
@@ -91,11 +95,14 @@ class Walls:
                 errors.append(error)
 
         second = threading.Thread(target=run, args=(6,)) if 6 in self.tools else None
-        if second is not None:
+        together = all(tool.nft for tool in self.tools.values())
+        if second is not None and together:
             second.start()
         run(4)
-        if second is not None:
+        if second is not None and together:
             second.join()
+        elif second is not None:
+            run(6)
         if errors:
             raise errors[0]
         return [shown for family, text in sorted(texts.items()) for shown in _shown(family, text)]

@@ -36,9 +36,8 @@ _LOST = "(lost)"
 class Look(NamedTuple):
     """slots: all; active: those whose veth is there; fresh: the subnet was chosen now, and is not remembered.
 
-    stale: a bridge of an older name, which is to go first.  page: its port.  operations: what leads from what
-    is there to the plan, [] when all is well; the firewall (walls) is compared by itself.  notes: the plan's,
-    and what was found on the way.
+    page: its port.  operations: what leads from what is there to the plan, [] when all is well; the firewall
+    (walls) is compared by itself.  notes: the plan's, and what was found on the way.
     """
 
     view: View
@@ -47,7 +46,6 @@ class Look(NamedTuple):
     active: list[Slot]
     subnet: Subnet
     fresh: bool
-    stale: str
     config: NetConfig
     page: int
     features: Features
@@ -82,10 +80,8 @@ def look(
     remembered, slots, damaged = slotfiles.peek(layout)
     active = active_slots(view, slots)
     notes += [Note(error.what, error.why, error.hint) for error in damaged]
-    stale = last.bridge if last.bridge != config.bridge and view.link(last.bridge) is not None else ""
-    if active and stale:
-        config = config._replace(bridge=stale)  # a new name is for when nobody has the old one
-        stale = ""
+    if active and last.bridge and view.link(last.bridge) is not None:
+        config = config._replace(bridge=last.bridge)  # a new name is for when nobody has the old one
     chosen, fresh = remembered, False
     if chosen is None or (not active and slotfiles.wish(layout) != wish(config)):
         chosen, more = subnet.choose(view, config)
@@ -106,7 +102,6 @@ def look(
         active=active,
         subnet=chosen,
         fresh=fresh,
-        stale=stale,
         config=config,
         page=page,
         features=features,

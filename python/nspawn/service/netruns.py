@@ -9,7 +9,7 @@ from nspawn.errors import NspawnError, Unsupported
 from nspawn.kernel import slotfiles
 from nspawn.kernel.rtnl import Rtnl
 from nspawn.model.netconfig import NetConfig
-from nspawn.model.netplan import Sysctl
+from nspawn.model.netplan import Sysctl, is_ours
 from nspawn.model.netview import PROTOCOL
 from nspawn.model.record import Record, error_record
 from nspawn.model.slot import slot_of
@@ -84,12 +84,7 @@ class Up:
         while True:
             left -= 1
             found = self._look(netlink)
-            if found.stale and left:
-                self._log(f"the bridge was called {found.stale} so far")
-                Down(self._layout, self._environ, self._log).take_down(netlink)
-                self._before = before(self._layout)
-                continue
-            clean = is_clean(found.view, found.config.bridge) if clean is None else clean
+            clean = is_clean(found.view) if clean is None else clean
             try:
                 return self._apply(netlink, found)
             except OSError as error:
@@ -246,10 +241,10 @@ def before(layout: Layout) -> apply.Before:
     return apply.Before(f"{layout.network}/before")
 
 
-def is_clean(view: View, bridge: str) -> bool:
+def is_clean(view: View) -> bool:
     """Whether there is nothing of ours."""
     ours = any(rule.protocol == PROTOCOL for rule in view.rules)
-    return not ours and not any(diff.is_ours(link, bridge) for link in view.links)
+    return not ours and not any(is_ours(link) for link in view.links)
 
 
 def log_lines(log: Log, lines: list[str]) -> None:
@@ -278,6 +273,8 @@ def _outcome(found: Look) -> Record:
     for uplink in found.uplinks:
         if uplink.usable4 or uplink.usable6:
             record.add("uplink", f"{uplink.name} {uplink.kind}")
+    for server in found.config.dns:
+        record.add("server", server)
     for note in _distinct(found.notes):
         record.add("note", "|".join(text.replace("|", "/") for text in note))
     for family in (4, 6):

@@ -184,4 +184,4 @@ def eventually(
         return found[0] == expected
 
     wait_until(there, seconds, step)
-    assert found[0] == expected
+    assert found[0] == expected, f"found {found[0]!r}, expected {expected!r}"

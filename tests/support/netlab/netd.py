@@ -57,6 +57,10 @@ class FakeNetd:
         """What its start does: away with all rules but the local one, and with what others have in chains."""
         for request in self._requests.iterdir():
             request.unlink()
+        # Chains before rules: while rules of others go, one by one, nothing of IPv4 is forwarded.
+        self._iptables(chains.START, 4)
+        self._iptables(chains.START, 6)
+        self._iptables(chains.START4, 4)
         self._forget_rules()
         ladder = self.ladder
         self._rules(
@@ -70,9 +74,6 @@ class FakeNetd:
                 f"pref {ladder.unreachable} unreachable",
             ],
         )
-        self._iptables(chains.START, 4)
-        self._iptables(chains.START, 6)
-        self._iptables(chains.START4, 4)
         self._set_forwarding()
         self._write_files()
 

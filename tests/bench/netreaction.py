@@ -1,0 +1,235 @@
+"""How soon a change of uplinks has been answered, and by how many processes."""
+
+from __future__ import annotations
+
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench import netplace, program, rootfs
+from tests.bench.netstarts import SLEEP, Named
+from tests.bench.program import Server
+from tests.bench.report import Column, Goal, Part, Table, Value
+from tests.bench.samples import Spread, spread
+
+_SIZES = (1, 50)
+_LIMIT = 0.1  # seconds
+_PROCESSES = 2
+_QUIET = 0.7  # seconds without an event: the change is answered
+_PROTOCOL = 78  # of what is ours (model/netview.py)
+#: Routes and rules of both families (rtnetlink(7)); the one of netfilter that tells of nftables.
+_ROUTES_AND_RULES = 0x40 | 0x400 | 0x80 | 1 << 18
+_NFTABLES = 1 << 7 - 1
+_NETLINK_NETFILTER = 12
+_RULES = (32, 33)
+_FRA_PROTOCOL = 21
+_HEADER = struct.Struct("=IHHII")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reaction:
+    """Seconds from the first event of a change to our last rule or route, and to the firewall's change.
+
+    first: to our first rule or route; changes: how many routes and rules; walls: 0 when nothing changed.
+    """
+
+    first: float
+    last: float
+    walls: float
+    changes: int
+
+
+class Ears:
+    """Sockets of our own that hear what the kernel tells everybody."""
+
+    def __init__(self) -> None:
+        self._routes = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._routes.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
+        self._routes.bind((0, _ROUTES_AND_RULES))
+        self._walls = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        self._walls.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)
+        self._walls.bind((0, _NFTABLES))
+
+    def close(self) -> None:
+        self._routes.close()
+        self._walls.close()
+
+    def hear(self, change: Callable[[], None]) -> Reaction:
+        """Make a change, and hear everything until it is quiet; RuntimeError when we did nothing."""
+        self._listen(0)
+        change()
+        begin, ours, walls = 0.0, [], []
+        for moment, data in self._listen(_QUIET):
+            if data is None:
+                walls.append(moment)
+                continue
+            for whose in _whose(data):
+                if whose == _PROTOCOL:
+                    ours.append(moment)
+                else:
+                    begin = begin or moment
+        if not ours or not begin:
+            raise RuntimeError("a change of uplinks was not answered")
+        return Reaction(
+            first=ours[0] - begin,
+            last=ours[-1] - begin,
+            walls=walls[-1] - begin if walls else 0.0,
+            changes=len(ours),
+        )
+
+    def _listen(self, quiet: float) -> list[tuple[float, bytes | None]]:
+        """What is told until nothing is for that long, each with its moment; None: of nftables."""
+        found: list[tuple[float, bytes | None]] = []
+        while True:
+            ready = select.select([self._routes, self._walls], [], [], quiet)[0]
+            now = time.perf_counter()
+            if not ready:
+                return found
+            if self._routes in ready:
+                found.append((now, self._routes.recv(1 << 16)))
+            if self._walls in ready:
+                self._walls.recv(1 << 16)
+                found.append((now, None))
+
+
+def _whose(data: bytes) -> list[int]:
+    """The protocol of each route and rule in a datagram of rtnetlink."""
+    found, at = [], 0
+    while at + _HEADER.size <= len(data):
+        length, kind = _HEADER.unpack_from(data, at)[:2]
+        payload = data[at + _HEADER.size : at + length]
+        if kind in _RULES:
+            found.append(_attributes(payload, 12).get(_FRA_PROTOCOL, b"\0")[0])
+        else:
+            found.append(payload[5])
+        at += (length + 3) & ~3
+    return found
+
+
+def _attributes(data: bytes, at: int) -> dict[int, bytes]:
+    found = {}
+    while at + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, at)
+        found[kind] = data[at + 4 : at + length]
+        at += max(4, (length + 3) & ~3)
+    return found
+
+
+def measure(folder: Path, pairs: int) -> Part:
+    """The default routes go from one uplink to the other and back, with 1 pinned container and with 50."""
+    tree = rootfs.make(folder / "tiny", "tiny")
+    reactions: dict[int, list[Reaction]] = {}
+    with program.serving(folder / "state") as server:
+        named = Named(server, tree)
+        ears = Ears()
+        try:
+            for size in _SIZES:
+                for number in range(sum(len(pins) for pins in reactions.values()) and _SIZES[0], size):
+                    pins = ("up0", "up1") if number % 2 else ("up0",)
+                    named.start(f"pinned{number}", *SLEEP, pin=pins)
+                time.sleep(2 * _QUIET)
+                reactions[size] = [
+                    ears.hear(lambda turn=turn: netplace.move_default(turn % 2))  # type: ignore[misc]
+                    for turn in range(1, 2 * max(1, pairs // 2) + 1)
+                ]
+        finally:
+            ears.close()
+        spawned = _count(server, folder / "calls")
+    return Part(goals=_goals(reactions, spawned), tables=[_table(reactions, spawned)])
+
+
+def _count(server: Server, trace: Path) -> dict[str, float]:
+    """Processes that end besides the agent, of each agent, by kind of change; strace(1) sees them all."""
+    words = ["-f", "-q", "-s", "200", "-e", "trace=execve", "-o", str(trace), "-p", str(server.spawner())]
+    name, prefix4, prefix6 = netplace.UPLINKS[0]
+    changes: dict[str, Callable[[], None]] = {
+        "the default routes move": lambda: netplace.move_default(1),
+        "they move back": lambda: netplace.move_default(0),
+        "a new address of each family": lambda: _address("add", name, prefix4, prefix6),
+        "it goes": lambda: _address("del", name, prefix4, prefix6),
+    }
+    found = {}
+    process = subprocess.Popen([netplace.program("strace"), *words])
+    try:
+        time.sleep(_QUIET)
+        for what, change in changes.items():
+            before = trace.read_text(errors="replace").splitlines()
+            change()
+            time.sleep(3 * _QUIET)
+            lines = trace.read_text(errors="replace").splitlines()[len(before) :]
+            agents = sum("entry/network.py" in line for line in lines)
+            ended = sum(bool(re.search(r"\+\+\+ (exited|killed)", line)) for line in lines)
+            if not agents:
+                raise RuntimeError(f"{what}: no agent ran")
+            found[what] = (ended - agents) / agents
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    return found
+
+
+def _address(verb: str, name: str, prefix4: str, prefix6: str) -> None:
+    netplace.ip("address", verb, f"{prefix4}.77/24", "dev", name)
+    netplace.ip("-6", "address", verb, f"{prefix6}77/64", "dev", name)
+
+
+def _goals(reactions: dict[int, list[Reaction]], spawned: dict[str, float]) -> list[Goal]:
+    goals = [
+        Goal(
+            name=f"a change of uplinks to the last rule or route, {size} pinned container{'s'[: size > 1]}",
+            limit=_LIMIT,
+            unit="ms",
+            figure=spread([each.last for each in found]),
+        )
+        for size, found in reactions.items()
+    ]
+    most = spread([max(spawned.values())])
+    goals.append(
+        Goal(name="processes of a reconcile besides the agent", limit=_PROCESSES, unit="count", figure=most)
+    )
+    return goals
+
+
+def _table(reactions: dict[int, list[Reaction]], spawned: dict[str, float]) -> Table:
+    def walls(found: list[Reaction]) -> Spread | None:
+        changed = [each.walls for each in found if each.walls]
+        return spread(changed) if changed else None
+
+    rows: list[list[Value]] = [
+        [
+            f"{size} pinned",
+            spread([each.first for each in found]),
+            spread([each.last for each in found]),
+            walls(found),
+            spread([float(each.changes) for each in found]).median,
+        ]
+        for size, found in reactions.items()
+    ]
+    counted = ", ".join(f"{what}: {number:g}" for what, number in spawned.items())
+    return Table(
+        title="A change of uplinks",
+        columns=[
+            Column(title="containers"),
+            Column(title="to our first route or rule", unit="ms"),
+            Column(title="to the last", unit="ms"),
+            Column(title="to the last change of nftables", unit="ms"),
+            Column(title="routes and rules changed", unit="count"),
+        ],
+        rows=rows,
+        notes=[
+            (
+                "The main table's default routes of both families are moved between two interfaces by `ip`; "
+                "from the moment in which a netlink socket of the benchmark hears of the first to that in "
+                "which it hears of our last. 20 ms of it are the wait for what else changes. Nothing of "
+                "nftables: no firewall rule had to change."
+            ),
+            f"Processes besides the agent, by strace: {counted}.",
+        ],
+    )
