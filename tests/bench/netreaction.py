@@ -201,7 +201,7 @@ def _address(verb: str, name: str, prefix4: str, prefix6: str) -> None:
 def _goals(reactions: dict[int, list[Reaction]], spawned: dict[str, float]) -> list[Goal]:
     goals = [
         Goal(
-            name=f"a change of uplinks to our last rule of any kind, {size} pinned container{'s'[: size > 1]}",
+            name=f"a change of uplinks to our last rule, {size} pinned container{'s'[: size > 1]}",
             limit=_LIMIT,
             unit="ms",
             figure=spread([each.whole for each in found]),
