@@ -53,7 +53,7 @@ def inside(work: Callable[[], Part]) -> Part:
     os.waitpid(pid, 0)
     if not data:
         raise RuntimeError("the measure of the network ended without a result")
-    part = pickle.loads(data)  # noqa: S301 - our own child's
+    part = pickle.loads(data)
     assert isinstance(part, Part)
     return part
 

@@ -13,8 +13,9 @@ from nspawn.model.record import Record, raise_error
 from nspawn.model.runspec import RunSpec
 from nspawn.model.settings import Network, Settings
 from nspawn.service import slots
+from nspawn.service.request import Fields
 from tests.bench import netplace, peers, program, rootfs
-from tests.bench.peers import ENVIRON, Peer
+from tests.bench.peers import Peer
 from tests.bench.program import Server
 from tests.bench.report import Column, Goal, Part, Table, Value
 from tests.bench.samples import Spread, interleave, ratios, spread
@@ -45,7 +46,7 @@ class Named:
         self._server = server
         self._tree = tree
 
-    def fields(self, name: str, *argv: str, **network: object) -> list[tuple[str, object]]:
+    def fields(self, name: str, *argv: str, **network: object) -> Fields:
         """Of op=start; the slot's file is written. network: of model.settings.Network."""
         Path(self._server.layout.container(name)).mkdir(mode=0o700, exist_ok=True)
         spec = RunSpec(rootfs=str(self._tree), argv=argv, hostname=self._tree.name, network="nat")

@@ -10,7 +10,7 @@ from pathlib import Path
 from nspawn.errors import NspawnError
 from tests.bench import netplace, netreaction, netstarts, netthroughput
 from tests.bench.program import NotServingError
-from tests.bench.report import Goal, Part
+from tests.bench.report import Goal, Part, Table
 from tests.bench.stopwatch import StartFailedError
 
 
@@ -23,7 +23,7 @@ def measure(folder: Path, pairs: int, seed: int) -> Part:
         "start with a network of the 200th container": lambda place: netstarts.scale(place, pairs),
     }
     goals: list[Goal] = []
-    tables = []
+    tables: list[Table] = []
     for number, (name, work) in enumerate(measures.items()):
         sys.stderr.write(f"bench: {name}\n")
         place = folder / str(number)

@@ -60,13 +60,14 @@ def interleave(
     seed: int,
     settle: float = 0.0,
     shuffle: Callable[[list[str]], None] | None = None,
+    rehearse: bool = True,
 ) -> dict[str, list[T]]:
     """Have each subject's turn once per round, in an order shuffled anew for each round.
 
     A turn is two calls, of which the second is recorded: the first undoes what the subject before left
     (cold caches; runc and crun change the host's mounts, after which a prepared container is made anew).
     settle: pause in seconds after each call, for what a subject does off the critical path.
-    seed: of the shuffling; shuffle: replaces it (for tests).
+    seed: of the shuffling; shuffle: replaces it (for tests).  rehearse: False for one call a turn.
     """
     mix = shuffle or random.Random(seed).shuffle
     results: dict[str, list[T]] = {name: [] for name in subjects}
@@ -74,8 +75,9 @@ def interleave(
     for _round in range(rounds):
         mix(order)
         for name in order:
-            subjects[name]()
-            time.sleep(settle)
+            if rehearse:
+                subjects[name]()
+                time.sleep(settle)
             results[name].append(subjects[name]())
             time.sleep(settle)
     return results

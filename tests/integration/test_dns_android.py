@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import dnslab
+from tests.support.command import run
 from tests.support.dnslab import MOBILE, MOBILE6, MOBILE_SAYS, NOBODY, WIFI, WIFI_SAYS, DnsLab
 from tests.support.fakednsproxyd import FakeDnsproxyd, fake_dnsproxyd
+from tests.support.program import REPOSITORY
 
 pytestmark = pytest.mark.root
 
@@ -178,3 +182,45 @@ def test_a_dumpsys_that_hangs_is_given_up(lab: DnsLab) -> None:
     lab.activate()
     assert lab.short(0, "uplink.example") == [WIFI_SAYS], lab.said
     assert lab.short(0, "uplink.example") == [WIFI_SAYS]
+
+
+# Our own processes' look-ups (android/resolver.py)
+
+_LOOK_UP = """
+import json, os, socket, sys
+sys.path.insert(0, sys.argv[1])
+from nspawn.android.resolver import install
+install()
+found = []
+for name in sys.argv[2:]:
+    try:
+        found.append([entry[4][0] for entry in socket.getaddrinfo(name, 443, type=socket.SOCK_STREAM)])
+    except socket.gaierror as error:
+        found.append(error.errno)
+print(json.dumps(found))
+"""
+
+
+def look_up(lab: DnsLab, *names: str) -> object:
+    """What a process of ours on the phone gets; an error's number in the place of addresses."""
+    words = [sys.executable, "-c", _LOOK_UP, str(REPOSITORY / "python"), *names]
+    result = run(["ip", "netns", "exec", lab.space("host"), *words], environment=lab.environment, timeout=60)
+    assert result.status == 0, result
+    return json.loads(result.out)
+
+
+@pytest.mark.parametrize("dump", [NEW_DUMP, OLD_DUMP], ids=["new", "old"])
+def test_our_own_processes_ask_the_phones_servers_without_its_resolver(lab: DnsLab, dump: str) -> None:
+    lab.dumpsys(dump)
+    found = look_up(lab, "uplink.example", "six.example", "missing.example", "198.51.100.7", "localhost")
+    assert found == [[WIFI_SAYS], ["2001:db8::7"], -2, ["198.51.100.7"], ["::1", "127.0.0.1"]]
+    many = look_up(lab, dnslab.MANY)
+    assert isinstance(many, list)
+    assert len(many[0]) == 40, "by TCP"
+
+
+def test_our_own_processes_ask_the_phones_resolver_first(lab: DnsLab, proxy: FakeDnsproxyd) -> None:
+    proxy.addresses[0, "www.example"] = ["2001:db8::9", "203.0.113.9"]
+    lab.dumpsys(NEW_DUMP)
+    assert look_up(lab, "www.example", "uplink.example") == [["2001:db8::9", "203.0.113.9"], -5]
+    assert lab.dumps == 0

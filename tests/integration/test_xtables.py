@@ -11,7 +11,7 @@ import pytest
 
 from nspawn.errors import Busy, NspawnError, Unsupported
 from nspawn.kernel import iptlegacy, iptnft, xtables
-from nspawn.kernel.xtables import Done, Tool
+from nspawn.kernel.xtables import Done
 from nspawn.model import chains, firewall
 from nspawn.model.chains import Seen
 from nspawn.model.firewall import Features
@@ -244,9 +244,8 @@ def test_a_try_of_what_the_kernel_has_leaves_nothing(fire: Firewall) -> None:
     assert sh("nft list ruleset") == ""
 
 
+@pytest.mark.parametrize("fire", ["legacy"], indirect=True)  # iptables-nft has no lock
 def test_a_lock_that_is_held_for_a_while_is_waited_for(fire: Firewall) -> None:
-    if fire.variant == "nft":
-        pytest.skip("iptables-nft has no lock")
     holder = subprocess.Popen(
         ["flock", str(fire.lock), "sh", "-c", "echo held; sleep 0.5"], stdout=subprocess.PIPE
     )
@@ -257,9 +256,8 @@ def test_a_lock_that_is_held_for_a_while_is_waited_for(fire: Firewall) -> None:
     assert rules_of(fire.save(4))
 
 
+@pytest.mark.parametrize("fire", ["legacy"], indirect=True)  # iptables-nft has no lock
 def test_a_lock_that_is_never_given_back_is_told(fire: Firewall, monkeypatch: pytest.MonkeyPatch) -> None:
-    if fire.variant == "nft":
-        pytest.skip("iptables-nft has no lock")
     monkeypatch.setattr(xtables, "LOCK_SECONDS", 1)
     holder = subprocess.Popen(
         ["flock", str(fire.lock), "sh", "-c", "echo held; read end"], stdin=-1, stdout=-1
@@ -311,18 +309,20 @@ def test_iptables_save_is_asked_where_the_kernel_does_not_tell(
     assert fire.reconcile(WANTED, done.digest).text
 
 
-def test_ip6tables_without_nat_costs_ipv6_its_forwards_only(fire: Firewall, tmp_path: Path) -> None:
+def test_ip6tables_without_nat_costs_ipv6_its_forwards_only(
+    fire: Firewall, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on each stock phone since Android 11."""
-    names = tmp_path / "phone/proc/net/ip6_tables_names"
-    names.parent.mkdir(parents=True)
-    names.write_text("raw\nmangle\nfilter\n")
-    legacy = Tool(
-        6, "/usr/sbin/ip6tables-legacy-restore", False, {**fire.environ, "NSPAWN_PHONE": f"{tmp_path}/phone"}
+    has_table = iptlegacy.has_table
+    monkeypatch.setattr(
+        iptlegacy, "has_table", lambda family, name: name != "nat" and has_table(family, name)
     )
-    has = xtables.features(legacy)
-    assert has == Features(nat=False)
-    xtables.reconcile(legacy, WANTED._replace(ipv6="none"), has, "")
-    saved = sh("/usr/sbin/ip6tables-legacy-save")
+    monkeypatch.setattr(iptnft, "in_use", lambda _: frozenset())
+    usable = {"filter": True, "nat": False, "route": True}
+    monkeypatch.setattr(iptnft, "usable_hooks", lambda _: usable)
+    assert xtables.features(fire.tools[6]) == Features(nat=False)
+    fire.reconcile(WANTED._replace(ipv6="none"), family=6)
+    saved = fire.save(6)
     assert "NSPAWN-FORWARD" in saved
     assert "*nat" not in saved
 
@@ -404,6 +404,20 @@ def test_a_forward_is_reached_from_everywhere(lab: Lab, built: Firewall, family:
         "other container by the gateway": gateway,
         "itself": gateway,
     }
+
+
+def test_other_containers_reach_a_forward_where_bridges_are_filtered(lab: Lab, built: Firewall) -> None:
+    """With br_netfilter all of it happens on the bridge's port, and a container does not reach itself."""
+    use(lab, built)
+    lab.bridge_filter(on=True)
+    try:
+        for family in (4, 6):
+            with veths.listening(lab.web, family, WEB[family], 80) as server:
+                assert veths.visit(lab.database, server, PHONE[family], 8000)
+                assert veths.visit(lab.neighbour, server, PHONE[family], 8000) == NEIGHBOUR[family]
+                assert veths.visit(lab.database, server, WEB[family], 80) == DATABASE[family]
+    finally:
+        lab.bridge_filter(on=False)
 
 
 def test_a_forward_of_one_address_is_reached_by_it_alone(lab: Lab, built: Firewall) -> None:

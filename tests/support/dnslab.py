@@ -33,6 +33,8 @@ WIFI_SAYS, MOBILE_SAYS = "203.0.113.1", "203.0.113.2"
 NOBODY = "192.0.2.99"
 #: TXT records: of more than 4096 bytes, and of more than 1232 and less than that.
 BIG, MEDIUM = "big.example", "medium.example"
+#: Forty addresses: more than an answer by plain UDP has room for.
+MANY = "many.example"
 _BASE = 0x0A0B0000
 CONTAINERS = 3
 
@@ -124,6 +126,7 @@ class DnsLab:
             *(f"--address=/uplink.example/{says}", "--address=/six.example/2001:db8::7", "--local=/example/"),
             *("--address=/two.example/203.0.113.8", f"--txt-record={BIG},{','.join(strings)}"),
             f"--txt-record={MEDIUM},{','.join(strings[:10])}",
+            *(f"--host-record={MANY},198.18.0.{n}" for n in range(40)),
             "--ptr-record=8.113.0.203.in-addr.arpa,two.example",
         ]
         with open(self.folder / f"{name}.log", "wb") as log:

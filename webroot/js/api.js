@@ -1,5 +1,6 @@
 /** One function for each endpoint of the server (docs/openapi.yaml). */
 import { parseContainer, parseGuard, parseJob } from "./model.js";
+import { parseNetwork } from "./network.js";
 import { Shape } from "./shape.js";
 import { send, upload } from "./transport.js";
 
@@ -26,7 +27,10 @@ export async function listContainers() {
   return new Shape(await send("GET", `${BASE}/containers`), "answer").list("containers", parseContainer);
 }
 
-/** @typedef {{ start: boolean, boot: boolean }} Choices start it when it is complete; run its own init */
+/**
+ * @typedef {{ start: boolean, settings: Record<string, string | boolean | string[]> }} Choices
+ * start: when it is complete; settings: by dotted key, those that are not the default
+ */
 
 /**
  * @param {string} name
@@ -34,8 +38,8 @@ export async function listContainers() {
  * @param {Choices} choices
  * @returns {Promise<Job>}
  */
-export async function createContainer(name, source, { start, boot }) {
-  const body = { name, source, start, ...(boot && { settings: { boot } }) };
+export async function createContainer(name, source, { start, settings }) {
+  const body = { name, source, start, ...(Object.keys(settings).length > 0 && { settings }) };
   return parseJob(await send("POST", `${BASE}/containers`, { body }));
 }
 
@@ -46,8 +50,11 @@ export async function createContainer(name, source, { start, boot }) {
  * @param {{ onProgress: (sent: number) => void, signal: AbortSignal }} options
  * @returns {Promise<Job>}
  */
-export async function uploadContainer(name, file, { start, boot }, options) {
-  const query = `start=${start ? 1 : 0}&boot=${boot ? 1 : 0}`;
+export async function uploadContainer(name, file, { start, settings }, options) {
+  const query = new URLSearchParams({ start: start ? "1" : "0" });
+  for (const [key, value] of Object.entries(settings)) {
+    query.append("set", `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+  }
   return parseJob(await upload(`${at(name)}/upload?${query}`, file, options));
 }
 
@@ -92,6 +99,26 @@ export async function hostReport() {
 /** @returns {Promise<Shape>} what changes from minute to minute: memory, disk, load, battery, temperatures */
 export async function readings() {
   return new Shape(await send("GET", `${BASE}/host/readings`), "readings");
+}
+
+/** @returns {Promise<import("./network.js").Network>} */
+export async function networkStatus() {
+  return parseNetwork(await send("GET", `${BASE}/network`));
+}
+
+/**
+ * @param {string} name
+ * @returns {Promise<{ story: string[], operations: string[] }>} why its traffic goes where it goes
+ */
+export async function explainContainer(name) {
+  const path = `${BASE}/network/containers/${encodeURIComponent(name)}`;
+  const shape = new Shape(await send("GET", path), "explanation");
+  return { story: shape.texts("story"), operations: shape.texts("operations") };
+}
+
+/** @param {boolean} force also while containers use it */
+export async function takeNetworkDown(force) {
+  await send("POST", `${BASE}/network/down`, { body: { force } });
 }
 
 /** @returns {Promise<Guard>} */

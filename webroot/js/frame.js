@@ -8,6 +8,7 @@ import { Icon } from "./parts/icons.js";
 
 const LINKS = /** @type {const} */ ([
   { href: "#/", text: "Containers", icon: "containers", pages: ["containers", "container"] },
+  { href: "#/network", text: "Network", icon: "network", pages: ["network"] },
   { href: "#/new", text: "New", icon: "add", pages: ["new"] },
   { href: "#/host", text: "Machine", icon: "host", pages: ["host", "guard"] },
 ]);

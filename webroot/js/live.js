@@ -1,7 +1,7 @@
 /** The state that all pages share, kept true by the event stream. */
 import { guardStatus, listContainers, listJobs } from "./api.js";
 import { useEffect, useState } from "./html.js";
-import { parseContainer, parseGuard, parseJob } from "./model.js";
+import { parseContainer, parseGuard, parseJob, parseWay } from "./model.js";
 import { asProblem } from "./problem.js";
 import { Shape } from "./shape.js";
 import { EventLine } from "./transport.js";
@@ -17,6 +17,7 @@ import { EventLine } from "./transport.js";
  * @property {ReadonlyMap<string, Container> | null} containers null before the first answer
  * @property {ReadonlyMap<string, Job>} jobs
  * @property {Guard | null} guard null before the first answer
+ * @property {number} changes how many changes of the network were told
  */
 /** @typedef {{ text: string, start: boolean, problem: string }} ConsolePiece */
 
@@ -24,7 +25,14 @@ import { EventLine } from "./transport.js";
 const HIDDEN = 15_000;
 
 /** @type {Live} */
-const NOTHING = { link: "connecting", problem: null, containers: null, jobs: new Map(), guard: null };
+const NOTHING = {
+  link: "connecting",
+  problem: null,
+  containers: null,
+  jobs: new Map(),
+  guard: null,
+  changes: 0,
+};
 let state = NOTHING;
 /** @type {Set<() => void>} */
 const listeners = new Set();
@@ -129,6 +137,18 @@ function hear(container) {
   if (!changing.get(container.name)) learn(withNewest(container));
 }
 
+/** @param {Shape} news where each container's traffic goes from now on */
+function hearNetwork(news) {
+  const paths = news.object("paths");
+  const containers = new Map(state.containers ?? []);
+  for (const [name, container] of containers) {
+    const path = parseWay(paths.maybe(name));
+    if (container.network && path)
+      containers.set(name, { ...container, network: { ...container.network, path } });
+  }
+  set({ changes: state.changes + 1, containers: state.containers && containers });
+}
+
 /**
  * News and lists may come after an answer that is newer: then what is known of the settings stays.
  * @param {Container} container
@@ -151,6 +171,7 @@ function onEvent(event, data) {
   else if (event === "removed") forget(new Shape(data, "event").text("name"));
   else if (event === "job") learnJob(parseJob(data));
   else if (event === "guard") learnGuard(parseGuard(data));
+  else if (event === "network") hearNetwork(new Shape(data, "network"));
   else if (event === "log") {
     const shape = new Shape(data, "log");
     if (watched?.name !== shape.text("name")) return;

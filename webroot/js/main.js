@@ -19,6 +19,7 @@ import { onSession, session, setSession } from "./session.js";
 const LATER = {
   container: () => import("./pages/container.js").then((module) => module.ContainerPage),
   new: () => import("./pages/create.js").then((module) => module.CreatePage),
+  network: () => import("./pages/network.js").then((module) => module.NetworkPage),
   host: () => import("./pages/host.js").then((module) => module.HostPage),
   guard: () => import("./pages/guard.js").then((module) => module.GuardPage),
 };

@@ -18,6 +18,9 @@ import { Shape } from "./shape.js";
  * @property {Reason | null} damaged
  * @property {string} frozen why it is frozen, or empty
  * @property {string} waits what its start at boot waits for, or empty
+ * @property {Place | null} network null when it has no network of its own
+ * @typedef {{ ip4: string, ip6: string, path: Way | null }} Place its addresses, or empty; path: null while it is stopped
+ * @typedef {{ uplink: string | null, why: string }} Way uplink: null when nothing leaves
  * @typedef {object} Settings
  * @property {string} image
  * @property {string[]} command
@@ -29,6 +32,12 @@ import { Shape } from "./shape.js";
  * @property {string[]} binds
  * @property {string} network
  * @property {string[]} ports
+ * @property {string[]} portRange
+ * @property {string[]} pin uplinks, the preferred first
+ * @property {string} onDown block or fallback
+ * @property {string} ip fixed, or empty
+ * @property {string[]} dns
+ * @property {string} ipv6
  * @property {boolean} autostart
  * @property {string[]} when conditions of its start at boot
  * @property {string[]} after containers that start before it
@@ -94,7 +103,26 @@ export function parseContainer(value, path = "container") {
     damaged: parseReason(shape.maybe("damaged")),
     frozen: state.text("frozen", ""),
     waits: state.text("waits", ""),
+    network: parsePlace(shape.maybe("network")),
   };
+}
+
+/**
+ * @param {Shape | null} shape
+ * @returns {Place | null}
+ */
+function parsePlace(shape) {
+  return (
+    shape && { ip4: shape.text("ip4", ""), ip6: shape.text("ip6", ""), path: parseWay(shape.maybe("path")) }
+  );
+}
+
+/**
+ * @param {Shape | null} shape
+ * @returns {Way | null}
+ */
+export function parseWay(shape) {
+  return shape && { uplink: shape.text("uplink", "") || null, why: shape.text("why", "") };
 }
 
 /**
@@ -115,6 +143,12 @@ function parseSettings(shape) {
     binds: shape.texts("binds"),
     network: network?.text("mode", "host") ?? "host",
     ports: network?.texts("ports") ?? [],
+    portRange: network?.texts("port_range") ?? [],
+    pin: network?.texts("pin") ?? [],
+    onDown: network?.text("on_down", "block") ?? "block",
+    ip: network?.text("ip", "") ?? "",
+    dns: network?.texts("dns") ?? [],
+    ipv6: network?.text("ipv6", "auto") ?? "auto",
     autostart: autostart?.flag("enabled", false) ?? false,
     when: autostart?.texts("when") ?? [],
     after: autostart?.texts("after") ?? [],

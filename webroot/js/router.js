@@ -1,8 +1,8 @@
-/** Which page is shown: `#/`, `#/containers/NAME`, `#/new`, `#/host`, `#/guard`. */
+/** Which page is shown: `#/`, `#/containers/NAME`, `#/new`, `#/network`, `#/host`, `#/guard`. */
 import { useEffect, useState } from "./html.js";
 
 /**
- * @typedef {{ page: "containers" | "new" | "host" | "guard" | "missing" }
+ * @typedef {{ page: "containers" | "new" | "network" | "host" | "guard" | "missing" }
  *   | { page: "container", name: string }} Route
  */
 
@@ -14,7 +14,7 @@ export function parseRoute(hash) {
   const parts = hash.replace(/^#/, "").split("/").filter(Boolean);
   if (parts.length === 0) return { page: "containers" };
   const [first] = parts;
-  if (parts.length === 1 && (first === "new" || first === "host" || first === "guard"))
+  if (parts.length === 1 && (first === "new" || first === "network" || first === "host" || first === "guard"))
     return { page: first };
   if (parts.length === 2 && parts[0] === "containers" && parts[1]) {
     try {

@@ -30,7 +30,24 @@ Options:
 
 The exit status is the command's, or 128 and the number of the signal that ended it.
 """
-_HELP_NET = "      --net                 a network of its own (so far with loopback only)\n"
+_HELP_NET = """\
+      --net[=MODE]          a network of its own behind the host's (nat, the default),
+                            only loopback (none), or the host's (host).  Each of these
+                            asks for nat:
+      --ip ADDRESS          an address of its own choice, such as 10.11.0.7
+  -p, --publish [ADDR:]PORT[-PORT]:PORT[/tcp|udp]
+                            a port of the host leads into it (may be repeated)
+  -P, --port-range START:END
+                            these ports, tcp and udp, lead to the same ports in it
+      --route-via LIST      uplinks it may use, best first: interfaces, patterns, vpn,
+                            wifi, ethernet, mobile (may be repeated)
+      --on-down block|fallback
+                            what happens without them: no way out (default), or another
+      --dns ADDRESS         a name server (may be repeated)
+      --ipv6 auto|proxy|off
+  -C, --cleanup-route       alone: remove what is left of the network, when nothing
+                            needs it
+"""
 _HELP_COMMANDS = """\
        {program} COMMAND ...
 {list}\
@@ -77,6 +94,10 @@ def _main(argv: list[str], program: str, *, mini: bool) -> int:
 
         sys.stdout.write(f"{program} {__version__}\n")
         return 0
+    if argv[0] in ("-C", "--cleanup-route") and not mini and len(argv) == 1:
+        from nspawn.cli import cleanup
+
+        return cleanup.main()
     from nspawn.container import foreground
     from nspawn.container import program as programs
 

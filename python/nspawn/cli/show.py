@@ -51,7 +51,8 @@ def duration(seconds: float) -> str:
 
 def container_rows(containers: Sequence[Container]) -> list[list[str]]:
     """The table of `nspawn list`."""
-    rows = [["NAME", "STATE", "PID", "UP", "BOOT", "IMAGE", "LAST END"]]
+    addressed = any(each.network for each in containers)
+    rows = [["NAME", "STATE", *(["ADDRESS"] if addressed else []), "PID", "UP", "BOOT", "IMAGE", "LAST END"]]
     for each in containers:
         up = "" if each.state.started is None else duration(time.time() - each.state.started)
         image = each.settings.rootfs or each.settings.image
@@ -59,6 +60,7 @@ def container_rows(containers: Sequence[Container]) -> list[list[str]]:
             [
                 each.name,
                 "damaged" if each.damaged and not each.usable else state_word(each.state),
+                *([(each.network or {}).get("ip4") or ""] if addressed else []),
                 str(each.state.pid or ""),
                 up,
                 "yes" if each.settings.autostart.enabled else "",
@@ -105,6 +107,10 @@ def container_text(each: Container, settings: dict[str, str]) -> str:
     if not state.supervised and state.active:
         rows.append(("spawner", "none: nobody looks after it; any start or stop brings one"))
     rows.append(("rootfs", each.rootfs))
+    if each.network and each.network["ip4"]:
+        rows.append(("address", ", ".join(filter(None, (each.network["ip4"], each.network["ip6"])))))
+        if each.network["path"]:
+            rows.append(("way out", clean(each.network["path"]["why"])))
     rows += [("warning", clean(text)) for text in state.warnings]
     rows += settings.items()
     width = max(len(key) for key, _value in rows)

@@ -123,7 +123,9 @@ def make(host: Host, network: str, *, name: str, memory: bool) -> Cell:
     """
     flags = host.flags_for(network)
     if network != "host":
-        from nspawn.kernel import wire  # noqa: F401 - before the clone, so that its memory is shared
+        # Before the clone, so that their memory is shared; and later the host's files cannot be read.
+        from nspawn.container import resolvconf  # noqa: F401
+        from nspawn.kernel import wire  # noqa: F401
     group = Group(host.hierarchy, name)
     ours, theirs = unix.pair()
     try:
@@ -201,7 +203,6 @@ def _become_container(host: Host, flags: int, group: Group, channel: unix.Socket
     os.umask(0)
     stage.assemble(host.stage, host.plan(flags), warn)
     if flags & libc.CLONE_NEWNET:
-        from nspawn.container import resolvconf  # noqa: F401 - the host's modules cannot be read later
         from nspawn.kernel import wire
 
         wire.loopback_up()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nspawn.container.guard import Guard
+    from nspawn.container.netforeground import Joined
     from nspawn.layout import Layout
     from nspawn.model.runspec import RunSpec
 else:
@@ -32,6 +33,7 @@ _SIGNALS = (
     _signal.SIGUSR1,
     _signal.SIGUSR2,
     _signal.SIGTTOU,
+    _signal.SIGIO,
 )
 _ENDING = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT)
 
@@ -46,12 +48,25 @@ def run(spec: RunSpec, layout: Layout, environ: Mapping[str, str], warn: Callabl
     host, guard = _host(layout, environ)
     host.check(spec.network, boot=spec.boot)
     sweep(host.hierarchy)
+    if spec.wish is None:
+        return _run(spec, host, guard, None, warn)
+    from nspawn.container.netforeground import Joined  # only for a network of its own
+
+    with Joined(spec, layout, warn) as network:
+        return _run(spec, host, guard, network, warn)
+
+
+def _run(
+    spec: RunSpec, host: Host, guard: Guard | None, network: Joined | None, warn: Callable[[str], None]
+) -> int:
     terminal = os.isatty(0)
     give_back = _remember_terminal() if terminal else None
     old = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
     try:
+        if network is not None:
+            network.watch()
         while True:
-            status = _once(spec, host, guard, terminal=terminal, warn=warn)
+            status = _once(spec, host, guard, network, terminal=terminal, warn=warn)
             signal = -os.waitstatus_to_exitcode(status)
             # reboot(2) in a PID namespace ends its process 1 by one of these (reboot(2)).
             if spec.boot and signal == _signal.SIGHUP:
@@ -99,7 +114,13 @@ def _remember_terminal() -> Callable[[], None]:
 
 
 def _once(
-    spec: RunSpec, host: Host, guard: Guard | None, *, terminal: bool, warn: Callable[[str], None]
+    spec: RunSpec,
+    host: Host,
+    guard: Guard | None,
+    network: Joined | None,
+    *,
+    terminal: bool,
+    warn: Callable[[str], None],
 ) -> int:
     name = f"{_prefix()}{os.getpid()}-{process.start_time(os.getpid())}"
     proving = guard.prove(host) if guard else []
@@ -122,13 +143,14 @@ def _once(
             terminal=terminal or bool(streams),
             session=spec.boot,
             dies_with_parent=True,
+            more=network.connect(cell.pid) if network is not None else (),
         )
         while cell.read(warn):
             pass
         if guard and proving:
             guard.clear(proven=proving)  # it has them all, and the machine goes on
             proving = []
-        status = _wait(cell.pid, init=spec.boot)
+        status = _wait(cell.pid, network, init=spec.boot)
         cell.pid = 0
         return status
     finally:
@@ -169,7 +191,7 @@ def _drained_console() -> tuple[int, int]:
     raise AssertionError
 
 
-def _wait(pid: int, *, init: bool) -> int:
+def _wait(pid: int, network: Joined | None, *, init: bool) -> int:
     """The wait status of the container's first process, to which signals are handed on meanwhile.
 
     An init takes SIGTERM, SIGHUP and SIGINT for other things than its end: at the first of them it gets the
@@ -182,7 +204,9 @@ def _wait(pid: int, *, init: bool) -> int:
             return status
         info = _signal.sigwaitinfo(_SIGNALS)
         number = info.si_signo
-        if number in (_signal.SIGCHLD, _signal.SIGTTOU):
+        if number == _signal.SIGIO and network is not None:
+            network.look()
+        if number in (_signal.SIGCHLD, _signal.SIGTTOU, _signal.SIGIO):
             continue
         # What the terminal sends (SI_KERNEL) reaches a command too, which shares our process group; an init
         # has a session of its own.

@@ -36,6 +36,7 @@ _PACE = 0.25  # seconds between two looks
 _GRACE = 1.0  # seconds without a container before it is taken down
 _UNUSED = 5.0  # seconds for which it stays for a start that was announced
 _LOCKED = 0.01  # seconds until the lock that another process has for its last moments is tried again
+_LEAVING = 0.05  # seconds until it is asked once more whether others need it
 _LONGEST_PAUSE = 60.0
 _LEFT = 0.2  # seconds in which the kernel removes the veth of an ended container
 _BRIDGE = "nspawn_br1"
@@ -64,6 +65,7 @@ class Network:
         self._next: list[Told] = []  # told at the end of one that is yet to begin
         self._down: list[Callable[[], None]] = []
         self._force = False
+        self._hesitated = False
         self._leaving: set[int] = set()
         self._events: _socket.socket | None = None
         self._sieve: netwatch.Sieve | None = None
@@ -264,12 +266,17 @@ class Network:
         self._sleep()
         if self._remove(self._begin):
             return
-        if not self._alone():
-            self._made = False
+        if not self._force and not self._alone():
+            if not self._hesitated:  # another may be on its way out
+                self._hesitated = True
+                self._owner.loop.after(_LEAVING, self._begin)
+                return
+            self._made = self._hesitated = False
+            self.outcome = Record((("down", 0),))
             self._fallen()
             return
         words = ["down", "--force"] if self._force else ["down"]
-        self._force = False
+        self._force = self._hesitated = False
         self._agent = AgentRun(self._owner, words, self._gone)
 
     def _gone(self, record: Record | None, error: NspawnError | None) -> None:

@@ -64,10 +64,6 @@ def in_use(family: int) -> frozenset[str]:
         return frozenset()
 
 
-def names_file(family: int) -> str:
-    return _FAMILIES[family].names
-
-
 def is_loaded(family: int) -> bool:
     """Whether the kernel answers at all: ip_tables may be a module that the first tool loads."""
     with _socket_of(family) as (kind, end):

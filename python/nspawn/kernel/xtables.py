@@ -81,9 +81,6 @@ def features(tool: Tool) -> Features:
     try:
         if tool.nft:
             there = _nft_tables(tool.family)
-        elif tool.environ.get("NSPAWN_PHONE") and os.path.exists(_told(tool)):
-            with open(_told(tool), encoding="ascii") as file:
-                there = set(file.read().split())
         else:
             if not iptlegacy.is_loaded(tool.family):
                 _run(tool.command, tool.environ, "*filter\nCOMMIT\n")  # which loads it
@@ -102,11 +99,6 @@ def features(tool: Tool) -> Features:
         connmark=has(tool.family, "CONNMARK", target=True),
         tcpmss=has(tool.family, "TCPMSS", target=True),
     )
-
-
-def _told(tool: Tool) -> str:
-    """The tables of a fake phone."""
-    return phone(tool.environ, iptlegacy.names_file(tool.family))
 
 
 def _nft_tables(family: int) -> set[str]:

@@ -58,6 +58,15 @@ def notes(family: int, features: Features) -> list[Note]:
             "containers reach nothing outside" if family == 4 else "no IPv6 by translation, and no forwards"
         )
         found.append(Note(cost, f"the table nat of IPv{family} is missing", config.format(f"{ip}_NF_NAT")))
+    if not features.raw and family == 4:  # of IPv6 the kernel itself refuses ::1 from outside
+        later = "mangle" if features.mangle else "filter"
+        found.append(
+            Note(
+                f"containers are kept from the machine's loopback by the table {later}",
+                "the table raw of IPv4 is missing",
+                config.format("IP_NF_RAW"),
+            )
+        )
     if not features.conntrack:
         found.append(
             Note(

@@ -12,7 +12,6 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nspawn.errors import UsageError
 from nspawn.model import boot, forwards, names, networds, restart, runspec
 
 #: A day: no sensible delay or stop time is longer, and it keeps every timer's arithmetic exact.
@@ -267,11 +266,6 @@ def _environment(value: object) -> dict[str, str]:
         if name not in pairs:
             raise Expected("names of letters, digits and '_'")
     return pairs
-
-
-def expectation(error: Exception) -> str:
-    """What a kind wanted, from the error it raised."""
-    return error.what if isinstance(error, UsageError) else f"expected {error}"
 
 
 LINE = Kind(check=_line, read=str)

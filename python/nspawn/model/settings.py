@@ -329,9 +329,10 @@ def _build(flat: Mapping[str, object]) -> Settings:
             continue
         try:
             checked = kind.check(value)
-        except (kinds.Expected, UsageError) as error:
-            hint = error.hint if isinstance(error, UsageError) else ""
-            raise UsageError(f"{key}: {kinds.expectation(error)}, got {_show(value)}", hint=hint) from None
+        except UsageError as error:
+            raise UsageError(f"{key}: {error.what}", error.why, error.hint) from None
+        except kinds.Expected as error:
+            raise UsageError(f"{key}: expected {error}, got {_show(value)}") from None
         table, dot, name = key.partition(".")
         if dot:
             tables[table][name] = checked

@@ -56,7 +56,8 @@ class Dump:
 
     __slots__ = ("_rest", "_size", "deadline", "descriptor", "done", "pid", "servers", "watched")
 
-    def __init__(self, path: str, now: float) -> None:
+    def __init__(self, environ: Mapping[str, str], now: float) -> None:
+        path = phone(environ, _DUMPSYS)
         self.servers: dict[str, tuple[str, ...]] = {}
         self.done = self.watched = False
         self.deadline = now + _DUMP_TIME
@@ -67,7 +68,7 @@ class Dump:
             self.pid = os.posix_spawn(
                 path,
                 [path, "connectivity"],
-                {"PATH": "/system/bin"},
+                environ,
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, theirs, 1),
@@ -212,7 +213,7 @@ class Servers:
         if now < self._dump_good_until:
             return True
         try:
-            self.dump = Dump(phone(self._environ, _DUMPSYS), now)
+            self.dump = Dump(self._environ, now)
         except OSError:
             self._dumped, self._dump_good_until = {}, now + _DUMP_LIFE
             return True

@@ -145,7 +145,7 @@ def paths_of(look: Look) -> Paths:
 def _members(layout: Layout, look: Look, warnings: Mapping[str, Note]) -> Iterator[Member]:
     """Containers by name, then foreground runs.  What runs has what it was started with."""
     paths = paths_of(look)
-    told = {text: f"{note.what}: {note.why}" for text, note in warnings.items()}
+    told = {text: note.why for text, note in warnings.items()}
     slots_of = {slot.owner: slot for slot in look.slots}
     active = {slot.number for slot in look.active}
     for name, value in _wanting(layout):

@@ -47,13 +47,13 @@ class Explanation:
         }
 
 
-def explain(member: Member, look: Look, notes: tuple[Note, ...] = ()) -> Explanation:
+def explain(member: Member, look: Look) -> Explanation:
     """Of a container that has, or wants, a network of its own."""
     return Explanation(
         member=member,
         story=tuple(_story(member, look, paths_of(look))),
         operations=tuple(_operations(member, look)) if member.running else (),
-        notes=notes,
+        notes=tuple(dict.fromkeys(look.notes)),
     )
 
 
@@ -139,6 +139,9 @@ def _ipv6(member: Member, look: Look) -> str:
     inside = {each.number: each.address for each in look.plan.inside}
     if member.running and slot.number in inside:
         return f"By IPv6 it has the global address {inside[slot.number]}, which the machine answers for."
+    way = next((each for each in look.uplinks if each.name == member.egress.link), None)
+    if look.plan.ipv6 == "nat" and way is not None and not way.usable6:
+        return f"By IPv6 it reaches nothing outside now: {way.name} has none."
     if look.plan.ipv6 == "nat" or slot.ipv6 != "proxy":
         reaches = "reaches" if look.plan.ipv6 == "nat" else "does not reach"
         return f"By IPv6 it {reaches} the internet: {ipv6_why(look)}."

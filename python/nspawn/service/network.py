@@ -9,6 +9,7 @@ from nspawn.container.client import Client
 from nspawn.errors import Conflict, NotRunning
 from nspawn.kernel import slotfiles
 from nspawn.model.names import parse_container_name
+from nspawn.model.slot import veth
 from nspawn.service import netagent, netruns, netstatus, netstory, netwatch, slots
 from nspawn.service.store import Store
 
@@ -48,7 +49,7 @@ class Network:
                 f"{what} (network.mode={mode})",
                 f"A network of its own: nspawn set {name} network.mode=nat",
             )
-        return netstory.explain(member, found.look, found.notes)
+        return netstory.explain(member, found.look)
 
     def watch(self) -> Iterator[list[str]]:
         """The lines of each change, without end; the first is empty, and says that it has begun."""
@@ -66,7 +67,10 @@ class Network:
             return netagent.run_agent(self._layout, self._environ, "up")
 
     def plan_down(self, *, force: bool = False) -> list[str]:
-        """The commands that `down` would stand for."""
+        """The commands that `down` would stand for; Conflict as there."""
+        users = [slot for slot in slotfiles.peek(self._layout)[1] if slots.is_link(veth(slot.number))]
+        if users and not force:
+            raise self._in_use([slot.number for slot in users])
         return netruns.Down(self._layout, self._environ, _ignore, force=force).lines()
 
     def down(self, *, force: bool = False) -> list[str]:

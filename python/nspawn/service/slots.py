@@ -7,6 +7,7 @@ moment in which it asks for a fixed address, until it is removed.
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -234,5 +235,9 @@ def owner_text(owner: str) -> str:
 
 
 def is_link(name: str) -> bool:
-    """Whether the host has this interface now."""
-    return os.path.lexists(f"/sys/class/net/{name}")
+    """Whether this network namespace has the interface now; /sys shows that of who mounted it."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True

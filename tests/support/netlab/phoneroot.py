@@ -9,10 +9,11 @@ from tests.support.fakephone import FakePhone
 _NDC = """\
 #!/bin/sh
 # A fake of ndc: netd counts who wants forwarding; when nobody does, it is off.
+PATH=/usr/bin:/bin
 folder={root}/netd/forwarding
 case "$1 $2" in
 "ipfwd enable") : >"$folder/$3" ;;
-"ipfwd disable") rm -f "$folder/$3" ;;
+"ipfwd disable") /bin/rm -f "$folder/$3" ;;
 *) echo "500 0 Command not recognized"; exit 1 ;;
 esac
 set -- "$folder"/*
@@ -24,7 +25,7 @@ echo "200 0 ipfwd operation succeeded"
 _DUMPSYS = """\
 #!/bin/sh
 # A fake of dumpsys.
-[ "$1" != connectivity ] || cat {root}/netd/connectivity
+[ "$1" != connectivity ] || exec /bin/cat {root}/netd/connectivity
 """
 #: Android's iptables are the legacy ones, and so is their lock.
 _IPTABLES = """\

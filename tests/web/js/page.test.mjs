@@ -5,6 +5,7 @@ import { ConsoleText } from "../../../webroot/js/ansi.js";
 import { bytes, duration, sentence, shorten } from "../../../webroot/js/format.js";
 import { plainWords } from "../../../webroot/js/guard.js";
 import { parseContainer, parseGuard, parseJob } from "../../../webroot/js/model.js";
+import { parseNetwork, places } from "../../../webroot/js/network.js";
 import { problemOf } from "../../../webroot/js/problem.js";
 import { parseReadings, sensors } from "../../../webroot/js/readings.js";
 import { Shape } from "../../../webroot/js/shape.js";
@@ -154,4 +155,77 @@ test("a manager's shell may have Android's tools only", () => {
     assert.doesNotMatch(command, /\\\|/, "`\\|` in a pattern is GNU's: Android's sed and grep take it for a bar");
     assert.doesNotMatch(command, /\btail -q/, "toybox's tail has no -q");
   }
+});
+
+/** @param {Record<string, unknown>[]} containers */
+const network = (...containers) =>
+  parseNetwork({
+    subnet: {},
+    ipv6: {},
+    free: { uplink: null, why: "" },
+    uplinks: [
+      { name: "wlan0", kind: "wifi", state: "up", table4: 1, table6: 1 },
+      { name: "tun0", kind: "vpn", state: "up", table4: 2, table6: 3 },
+    ],
+    containers: containers.map((each, number) => ({
+      name: `c${number}`,
+      owner: `c${number}`,
+      running: true,
+      path: { uplink: "wlan0", why: "" },
+      ...each,
+    })),
+  });
+
+test("the picture has a line from each container to its uplink", () => {
+  const found = network({}, { path: { uplink: "tun0", why: "" } }, { path: { uplink: null, why: "" } }, { running: false });
+  assert.deepEqual(
+    places(found).map(({ name, lines, tone }) => [name, lines, tone]),
+    [
+      ["c0", [0], "way"],
+      ["c1", [1], "way"],
+      ["c2", [], "cut"],
+      ["c3", [0], "idle"],
+    ],
+  );
+  assert.deepEqual(found.uplinks.map(({ tables }) => tables), ["1", "2, 3"]);
+});
+
+test("an uplink that has just gone cuts no picture", () => {
+  const [place] = places(network({ path: { uplink: "gone0", why: "" } }));
+  assert.deepEqual(place?.lines, []);
+  assert.equal(place?.tone, "cut");
+});
+
+test("many containers of one way are one place, and stopped ones none", () => {
+  const many = network(
+    ...Array.from({ length: 20 }, () => ({})),
+    { running: false },
+    { pin: ["vpn"], path: { uplink: "tun0", why: "" } },
+    { pin: ["vpn"], path: { uplink: "tun0", why: "" } },
+    { name: "", owner: "a run (process 7)", pin: ["mobile"], path: { uplink: null, why: "" } },
+  );
+  assert.deepEqual(
+    places(many).map(({ title, note, name, lines }) => [title, note, name, lines]),
+    [
+      ["20 containers", "no pin", "", [0]],
+      ["2 containers", "pin vpn", "", [1]],
+      ["a run (process 7)", "pin mobile", "", []],
+    ],
+  );
+});
+
+test("ports are told as people write them", () => {
+  const [member] = network({
+    forwards: [
+      { text: "8080:80/tcp", proto: "tcp", listen: "", host: 8080, container: 80, ports: 1 },
+      { text: "[::1]:5000-5010:6000/udp", proto: "udp", listen: "::1", host: 5000, container: 6000, ports: 11 },
+    ],
+  }).members;
+  assert.deepEqual(
+    member?.forwards.map(({ from, to }) => [from, to]),
+    [
+      ["8080/tcp", "80"],
+      ["[::1]:5000–5010/udp", "6000–6010"],
+    ],
+  );
 });

@@ -5,6 +5,7 @@ import { html, useState } from "../html.js";
 import { useLive } from "../live.js";
 import { Button } from "../parts/button.js";
 import { useNow } from "../parts/clock.js";
+import { Connection } from "../parts/connection.js";
 import { Console } from "../parts/console.js";
 import { Confirm } from "../parts/dialog.js";
 import { Icon } from "../parts/icons.js";
@@ -64,8 +65,6 @@ function Summary({ container }) {
     ["Process", pid ? String(pid) : ""],
     ["Host name", settings.hostname],
     ["User", settings.user],
-    ["Network", settings.network === "host" ? "the machine's" : settings.network],
-    ["Ports", settings.ports.join(", ")],
     ["Folders", settings.binds.join(", ")],
     [
       "Files",
@@ -155,6 +154,7 @@ export function ContainerPage({ name }) {
     <div class="columns">
       <div><${Console} name=${name} running=${container.state !== "stopped"} /></div>
       <div>
+        <${Connection} container=${container} />
         <${Starting} container=${container} />
         <${OnThePhone} container=${container} />
         <${Summary} container=${container} />

@@ -4,6 +4,8 @@ import { useTitle } from "../frame.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { learnJob, useLive } from "../live.js";
 import { Button } from "../parts/button.js";
+import { MODES } from "../parts/connection.js";
+import { reasonOf } from "../parts/fields.js";
 import { Icon } from "../parts/icons.js";
 import { Bar, JobView } from "../parts/job.js";
 import { ProblemBox } from "../parts/problem.js";
@@ -31,6 +33,12 @@ const KINDS = /** @type {const} */ ([
 
 const NAME = /^[a-z0-9][a-z0-9_.-]{0,62}$/;
 const NAME_RULE = "1 to 63 of a-z, 0-9, '_', '.' and '-', beginning with a letter or digit.";
+
+const MODE_NOTES = /** @type {Record<string, string>} */ ({
+  host: "It sees and uses what the machine has.",
+  nat: "It is behind the machine, with ports and ways out of its own.",
+  none: "It reaches only itself.",
+});
 
 /**
  * @param {string} name
@@ -80,6 +88,18 @@ function Kinds({ kind, set }) {
       )}
     </div>
   </fieldset>`;
+}
+
+/** @param {{ mode: string, set: (mode: string) => void }} props */
+function NetworkField({ mode, set }) {
+  return html`<div class="field">
+    <label for="mode">Network</label>
+    <select id="mode" aria-describedby="mode-note"
+      onChange=${(/** @type {Event} */ event) => set(/** @type {HTMLSelectElement} */ (event.currentTarget).value)}>
+      ${MODES.map(([value, text]) => html`<option key=${value} value=${value} selected=${value === mode}>${text}</option>`)}
+    </select>
+    <p id="mode-note" class="note">${MODE_NOTES[mode]}</p>
+  </div>`;
 }
 
 /** @param {{ on: boolean, set: (on: boolean) => void, label: string, note?: string }} props */
@@ -151,6 +171,8 @@ export function CreatePage() {
   const [file, setFile] = useState(/** @type {File | null} */ (null));
   const [start, setStart] = useState(true);
   const [ownInit, setOwnInit] = useState(false);
+  const [network, setNetwork] = useState("host");
+  const [ports, setPorts] = useState("");
   const [tried, setTried] = useState(false);
   const [wrong, setWrong] = useState(/** @type {Problem | null} */ (null));
   const [job, setJob] = useState("");
@@ -165,18 +187,25 @@ export function CreatePage() {
   const wrongPath = onMachine && !path.startsWith("/") ? "Give an absolute path, such as /data/rootfs." : "";
   const wrongFile = kind === "upload" && !file ? "Choose the file." : "";
 
-  const boot = ownInit && kind !== "builtin";
+  /** @type {Record<string, string | boolean | string[]>} */
+  const settings = { ...(ownInit && kind !== "builtin" && { boot: true }) };
+  if (network !== "host") settings["network.mode"] = network;
+  const wanted = ports.split(/[\s,]+/).filter(Boolean);
+  if (network === "nat" && wanted.length > 0) settings["network.ports"] = wanted;
+  const wrongPorts = wrong?.what.toLowerCase().startsWith("network.ports")
+    ? reasonOf(wrong, "network.ports")
+    : "";
 
   const begin = () => {
     if (kind === "upload" && file) {
       const abort = new AbortController();
       setSending({ sent: 0, abort });
       const onProgress = (/** @type {number} */ sent) => setSending({ sent, abort });
-      return uploadContainer(name, file, { start, boot }, { onProgress, signal: abort.signal });
+      return uploadContainer(name, file, { start, settings }, { onProgress, signal: abort.signal });
     }
     if (kind === "folder" || kind === "tarball")
-      return createContainer(name, { kind, path }, { start, boot });
-    return createContainer(name, { kind: "builtin" }, { start, boot });
+      return createContainer(name, { kind, path }, { start, settings });
+    return createContainer(name, { kind: "builtin" }, { start, settings });
   };
 
   const create = async () => {
@@ -210,7 +239,7 @@ export function CreatePage() {
   return html`<div class="page narrow">
     <h1>New container</h1>
     ${state === "failed" && html`<${ProblemBox} problem=${jobs.get(job)?.error ?? null} />`}
-    <${ProblemBox} problem=${wrong} />
+    <${ProblemBox} problem=${wrongPorts ? null : wrong} />
     <form
       class="card padded"
       noValidate
@@ -239,6 +268,12 @@ export function CreatePage() {
           label="Run its own init"
           note="systemd or another service manager starts, as on a machine of its own. Without it: a shell."
         />`
+      }
+      <${NetworkField} mode=${network} set=${setNetwork} />
+      ${
+        network === "nat" &&
+        html`<${TextField} id="ports" label="Ports" value=${ports} set=${setPorts} place="8080:80, 5353:53/udp"
+          note="Port of the machine, then of the container. They lead in from everywhere." wrong=${wrongPorts} />`
       }
       <${Check} on=${start} set=${setStart} label="Start it when it is ready" />
       <div class="buttons">
