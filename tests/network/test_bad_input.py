@@ -152,7 +152,7 @@ def test_an_unknown_interface_is_waited_for_by_a_named_container_only(
         ('subnet6 = "2001:db8::/64"', "2001:db8::"),
         ('subnet6 = "fd11::/80"', "fd11::"),
         ('bridge = "a-name-that-is-much-too-long"', "bridge"),
-        ('order = ["flying"]', "flying"),
+        ('order = ["a name"]', "a name"),
         ("rule_base = 20000", "rule_base"),
         ("nonsense = 1", "nonsense"),
     ],
@@ -183,7 +183,7 @@ def test_a_small_subnet_has_room_for_few(phone: PhoneLab, tmp_path: Path, busybo
         network.create("more")
         refused = network.nspawn("start", "more")
         assert refused.status == 1, refused
-        assert "10.77.0.0/29" in refused.err
+        assert "subnet" in refused.err
         assert before.changed(Residue(phone.phone)) == []
     finally:
         network.close()

@@ -33,7 +33,7 @@ def generation(request: pytest.FixtureRequest, needs_root: None, tmp_path: Path)
 
 
 def is_again(lab: PhoneLab | PlainLab, before: Residue) -> None:
-    eventually(lambda: before.changed(Residue(lab.phone)), [], 10)
+    eventually(lambda: before.changed(Residue(lab.phone)), [], 15)
 
 
 def test_when_the_last_container_left_nothing_is(
@@ -126,6 +126,6 @@ def test_a_plain_host_is_as_it_was(host: PlainLab, tmp_path: Path, busybox_base:
         assert len(before.changed(Residue(host.phone, [backend]))) > 10
         for name in ("c0", "c1"):
             network.stop(name)
-        eventually(lambda: before.changed(Residue(host.phone, [backend])), [], 10)
+        eventually(lambda: before.changed(Residue(host.phone, [backend])), [], 15)
     finally:
         network.close()

@@ -139,6 +139,18 @@ class Rtnl:
         request = struct.pack("=BxxxiHBB", 0, 0, 0, _NTF_PROXY, 0)
         return self._all(_GETNEIGH, _NEWNEIGH, request, lambda data: _proxy(kind(data)))
 
+    def ask(self, kind: int, payload: bytes) -> bytes:
+        """The payload of the kernel's answer to a question about one thing; OSError for what is not there."""
+        self._sequence += 1
+        header = HEADER.pack(HEADER.size + len(payload), kind, _REQUEST, self._sequence, 0)
+        self._end.send(header + payload)
+        while True:
+            for answer, _, sequence, data in self._receive():
+                if sequence == self._sequence and answer == _ERROR:
+                    raise _refusal(-struct.unpack_from("=i", data, HEADER.size)[0], 0, b"", "")
+                if sequence == self._sequence:
+                    return data[HEADER.size :]
+
     def has_kind(self, kind: str) -> bool:
         """Whether the kernel can make interfaces of this kind, such as "bridge"; none is made.
 

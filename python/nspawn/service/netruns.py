@@ -58,11 +58,13 @@ class Up:
 
     def lines(self) -> list[str]:
         """What it would do, to be pasted; nothing is done."""
-        found = self._look(None)
+        with Rtnl() as netlink:
+            found = self._look(netlink)
+            within = self._inside(netlink, found, change=False)
         words = forwarding.command(self._environ, enable=True) if self._must_ask(found) else []
         lines = [" ".join(words)] if words else []
         lines += found.walls.script(found.plan.firewall)
-        return lines + [operation.describe() for operation in found.operations]
+        return [*lines, *(operation.describe() for operation in found.operations), *within]
 
     def run(self) -> Record:
         """The outcome.  When nothing was there and it fails, nothing is left; an NspawnError tells why."""
@@ -99,7 +101,7 @@ class Up:
                 Down(self._layout, self._environ, self._log, force=True).take_down(netlink)
             raise failure
 
-    def _look(self, netlink: Rtnl | None) -> Look:
+    def _look(self, netlink: Rtnl) -> Look:
         return look(self._layout, self._environ, netlink=netlink, refill=self._refill, page=self._page)
 
     def _apply(self, netlink: Rtnl, found: Look) -> Record:
@@ -116,11 +118,19 @@ class Up:
             operations = self._ask(operations)
         apply.apply(netlink, operations, self._before, found.config.bridge)
         done += [operation.describe() for operation in operations]
+        done += self._inside(netlink, found)
         log_lines(self._log, done)
         if any(slotfiles.is_gone(slot.owner) for slot in found.slots):
             with slotfiles.SlotFiles(self._layout) as files:
                 files.reclaim()
         return _outcome(found)
+
+    def _inside(self, netlink: Rtnl, found: Look, *, change: bool = True) -> list[str]:
+        if not any(slot.ipv6 == "proxy" for slot in found.active):
+            return []
+        from nspawn.network import inside
+
+        return inside.settle(netlink, found.view, found.active, found.plan, change=change)
 
     def _must_ask(self, found: Look) -> bool:
         """Whether netd is to be asked to forward: it was not yet, or has forgotten it."""

@@ -243,7 +243,10 @@ class FakeNetd:
         for family in (4, 6):
             shown = self.space.check("ip", f"-{family}", "rule", "show").splitlines()
             numbers = [line.partition(":")[0] for line in shown]
-            self.space.ip(*(f"rule del pref {number}" for number in numbers if number != "0"), family=family)
+            # Others may be at them at the same time.
+            self.space.ip_forgiving(
+                *(f"rule del pref {number}" for number in numbers if number != "0"), family=family
+            )
 
     def _iptables(self, script: str, family: int) -> None:
         program = self._root / "system/bin" / ("iptables-restore" if family == 4 else "ip6tables-restore")

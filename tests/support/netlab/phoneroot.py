@@ -9,6 +9,7 @@ from tests.support.fakephone import FakePhone
 _NDC = """\
 #!/bin/sh
 # A fake of ndc: netd counts who wants forwarding; when nobody does, it is off.
+PATH=/usr/bin:/bin
 folder={root}/netd/forwarding
 case "$1 $2" in
 "ipfwd enable") : >"$folder/$3" ;;

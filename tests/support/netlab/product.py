@@ -28,7 +28,7 @@ class LabProgram(Program):
 
     def __init__(self, lab: Lab, root: Path, tables: Tables | None = None) -> None:
         super().__init__(root)
-        self._space = lab.phone
+        self.space = lab.phone
         self._tables = tables
         if isinstance(lab, PhoneLab):
             self.environment |= lab.root.environment
@@ -49,7 +49,7 @@ class LabProgram(Program):
         directory: Path | None = None,
         descriptors: Sequence[int] = (),
     ) -> Result:
-        with self._space.inside():
+        with self.space.inside():
             return super().__call__(
                 *arguments,
                 prefix=prefix,
@@ -68,7 +68,7 @@ class LabProgram(Program):
         environment: Mapping[str, str | None] | None = None,
     ) -> Iterator[pexpect.spawn[str]]:
         with ExitStack() as stack:
-            with self._space.inside():
+            with self.space.inside():
                 child = stack.enter_context(super().terminal(*arguments, size=size, environment=environment))
             yield child
 
@@ -82,12 +82,24 @@ class LabProgram(Program):
         start: str = ":",
     ) -> Iterator[Box]:
         with ExitStack() as stack:
-            with self._space.inside():
+            with self.space.inside():
                 made = super().box(
                     rootfs, *options, prefix=[*self.enter, *prefix], environment=environment, start=start
                 )
                 found = stack.enter_context(made)
             yield found
+
+
+class LabDaemon(Daemon):
+    """Named containers of a LabProgram."""
+
+    def __init__(self, nspawn: LabProgram) -> None:
+        super().__init__(nspawn)
+        self._program = nspawn
+
+    def serve(self, *options: str, prefix: Sequence[str | Path] = ()) -> None:
+        with self._program.space.inside():
+            super().serve(*options, prefix=[*self._program.enter, *prefix])
 
 
 class Container:
@@ -157,7 +169,7 @@ class Network:
                 self.nspawn.environment["PATH"] = (
                     f"{_links(folder, backend)}:{self.nspawn.environment['PATH']}"
                 )
-            self.daemon = Daemon(self.nspawn)
+            self.daemon = LabDaemon(self.nspawn)
             if config:
                 with open(self.daemon.root / "config.toml", "a", encoding="utf-8") as file:
                     file.write(f"[network]\n{config}\n")

@@ -26,7 +26,10 @@ class Residue:
 
     def __init__(self, space: Space, backends: Sequence[str] = ("legacy",)) -> None:
         """backends: of iptables, "legacy" and "nft"."""
-        self.parts = {command: space.check(*command.split()) for command in _COMMANDS}
+        # A bridge without ports is down, or not, by whether it ever had one.
+        self.parts = {
+            command: space.check(*command.split()).replace(" linkdown", "") for command in _COMMANDS
+        }
         for backend in backends:
             for family in ("iptables", "ip6tables"):
                 self.parts[f"{family}-{backend}"] = _tables(space, f"{family}-{backend}")
