@@ -36,7 +36,7 @@ def test_everything_at_once() -> None:
     assert (spec.rootfs, spec.argv, spec.env) == ("./list", ["-x", "--env"], {"A": "1", "B": "x=y"})
     assert spec.binds == [Bind("/s", "/d", read_only=True)]
     assert (spec.workdir, spec.user, spec.hostname, spec.term) == ("/w", "u:g", "h", "vt100")
-    assert (spec.read_only, spec.ephemeral, spec.boot, spec.network) == (True, False, False, "none")
+    assert (spec.read_only, spec.ephemeral, spec.boot, spec.network) == (True, False, False, "nat")
 
 
 def test_what_is_not_said() -> None:
@@ -56,7 +56,7 @@ def test_two_dashes_end_the_options() -> None:
         ("--", "a rootfs is needed"),
         ("--nett r", "no option '--nett'"),
         ("-x r", "no option '-x'"),
-        ("--net=yes r", "no option '--net=yes'"),
+        ("--net=yes r", "--net takes no 'yes'"),
         ("--env", "--env needs a value"),
         ("--env x r", "not an environment variable"),
         ("--bind /a r", "not a bind"),
