@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import PATIENCE, Visit
 from tests.browser.test_page import check, create
+from tests.support.command import check as check_command
+from tests.support.command import run
 
 pytestmark = [pytest.mark.browser, pytest.mark.root]
 expect.set_options(timeout=PATIENCE)
@@ -311,3 +315,49 @@ def test_a_container_of_the_machines_network_shows_no_more(visit: Visit) -> None
     card = visit.page.get_by_role("region", name="Network")
     expect(card.get_by_label("Network")).to_have_value("host")
     expect(card.get_by_role("group", name="Ports")).to_have_count(0)
+
+
+@contextmanager
+def an_uplink() -> Iterator[None]:
+    """This machine has a default route for the block: the tests' box has none."""
+    with ExitStack() as undo:
+        check_command(["ip", "link", "add", "upl0", "type", "veth", "peer", "name", "upl1"])
+        undo.callback(run, ["ip", "link", "del", "upl0"])
+        check_command(["ip", "addr", "add", "192.0.2.10/24", "dev", "upl0"])
+        for name in ("upl0", "upl1"):
+            check_command(["ip", "link", "set", name, "up"])
+        check_command(["ip", "route", "add", "default", "via", "192.0.2.1", "metric", "4000"])
+        yield
+
+
+def test_a_running_container_shows_its_way_as_it_changes(visit: Visit) -> None:
+    if run(["ip", "route", "show", "default"]).out:
+        pytest.skip("this machine has an uplink already")
+    visit.expected.add("409")
+    page, nspawn = visit.page, visit.site.nspawn
+    nspawn.ok("create", "box", "--image", "builtin", "--net", "-p", "8087:80")
+    visit.log_in()
+    visit.open("/#/containers/box")
+    page.get_by_role("button", name="Start", exact=True).click()
+    card = page.get_by_role("region", name="Network")
+    expect(card.get_by_text("10.11.0.2, fd11::2")).to_be_visible()
+    expect(card.get_by_text("Nowhere because no uplink is up")).to_be_visible()
+    with an_uplink():
+        expect(card.get_by_text("Via upl0 by the machine's own routes")).to_be_visible()
+        card.get_by_text("Why it goes there").click()
+        expect(card.get_by_text("Port 8087/tcp of this machine leads to its port 80.")).to_be_visible()
+        card.get_by_text("As commands").click()
+        expect(card.get_by_label("Commands")).to_contain_text("ip -4 rule add pref 1000")
+        check(visit, "connection-running")
+        visit.open("/#/network")
+        uplinks = page.get_by_role("list", name="Uplinks").get_by_role("listitem")
+        expect(uplinks).to_contain_text(["upl0"])
+        check(visit, "network-running")
+    expect(page.get_by_role("list", name="Containers")).to_contain_text("goes nowhere")
+    page.get_by_role("button", name="Take it down").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("box is cut off until the next start")
+    dialog.get_by_role("button", name="Take it down").click()
+    expect(page.get_by_text("down; it comes with the first container that needs it")).to_be_visible()
+    assert "nspawn_br1" not in run(["ip", "-br", "link"]).out
+    nspawn.ok("stop", "box", "--time", "1")

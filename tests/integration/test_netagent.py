@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import pytest
 from nspawn.kernel.slotfiles import SlotFiles, peek
 from nspawn.model.slot import Slot, Subnet
 from tests.support.command import Result, run
-from tests.support.netbox import AGENT, Machine, difference, machine
+from tests.support.netbox import AGENT, SUBNET, Machine, difference, machine
 
 pytestmark = pytest.mark.root
 
@@ -417,7 +418,7 @@ def test_many_at_once_come_to_one_end(host: Machine) -> None:
         results = list(pool.map(lambda _: host.agent("up"), range(12)))
     assert [result.status for result in results] == [0] * 12
     assert len({result.stdout for result in results}) == 1
-    assert sum("another run did it" in result.err for result in results) >= 3
+    assert sum("another run did it" in result.err for result in results) >= 1
     masters = [line for line in host("ip", "-o", "link") if "master nspawn_br1" in line]
     assert len(masters) == 6
 
@@ -464,3 +465,140 @@ def test_without_a_bridge_each_container_is_connected_by_itself(host: Machine, t
     up()
     host.down()
     assert not difference(before, host.state())
+
+
+@pytest.fixture
+def wan(tmp_path: Path) -> Iterator[Machine]:
+    """Another machine, on the other end of a cable."""
+    with machine(tmp_path / "wan") as found:
+        yield found
+
+
+def cable(host: Machine, name: str, other: Machine, far: str) -> None:
+    host.ip(f"link add {name} type veth peer name {far} netns {other.pid}")
+    for where, end in ((host, name), (other, far)):
+        where("sh", "-c", f"echo 0 >/proc/sys/net/ipv6/conf/{end}/accept_dad")
+        where.ip(f"link set {end} up")
+
+
+def container(host: Machine, other: Machine, name: str) -> int:
+    """A container that wants a global address: another machine on the slot's veth, as the start leaves it."""
+    with SlotFiles(host.layout) as files:
+        number = files.take(Slot(-1, f"name:{name}", host=name, ipv6="proxy"), SUBNET).number
+    cable(host, f"nsp{number}", other, "eth0")
+    other.ip(f"-6 addr add fd11::{number + 2:x}/64 dev eth0 nodad")
+    other.ip("-6 route add default via fd11::1 dev eth0")
+    return number
+
+
+def test_a_container_has_a_global_address_of_the_uplinks_network(
+    host: Machine, wan: Machine, tmp_path: Path
+) -> None:
+    cable(host, "wlan1", wan, "lan")
+    host.ip("-6 addr add 2001:db8:5::2/64 dev wlan1 nodad")
+    host.ip("-6 route add default via 2001:db8:5::1 dev wlan1")
+    wan.ip("-6 addr add 2001:db8:5::1/64 dev lan nodad")
+    before = host.state()
+    with machine(tmp_path / "inside") as inside:
+        host.up()
+        number = container(host, inside, "a")
+        assert host.up().text("ipv6") in ("nat", "proxy")
+        address = "2001:db8:5:0:6e:73ff:fe70:0"
+        assert f"inet6 {address}/128 scope global nodad" in " ".join(host_addresses(inside))
+        assert host.ip("-6 neigh show proxy") == [f"{address} dev wlan1 proxy"]
+        assert answers(wan, address)
+        assert answers(inside, "2001:db8:5::1")
+        with host.watched() as changes:
+            host.up()
+        assert changes == []
+
+        host.ip("-6 addr del 2001:db8:5::2/64 dev wlan1")  # the uplink gets another network
+        host.ip("-6 addr add 2001:db8:6::2/64 dev wlan1 nodad")
+        host.ip("-6 route replace default via 2001:db8:6::1 dev wlan1")
+        wan.ip("-6 addr add 2001:db8:6::1/64 dev lan nodad")
+        host.up()
+        addresses = " ".join(host_addresses(inside))
+        assert "2001:db8:6:0:6e:73ff:fe70:0/128" in addresses
+        assert "2001:db8:5:" not in addresses
+        assert answers(wan, "2001:db8:6:0:6e:73ff:fe70:0")
+
+        host.ip("-6 addr del 2001:db8:6::2/64 dev wlan1")
+        host.up()
+        assert "2001:db8" not in " ".join(host_addresses(inside))
+        assert host.ip("-6 neigh show proxy") == []
+        host.ip("-6 addr add 2001:db8:5::2/64 dev wlan1 nodad")
+        host.ip("-6 route replace default via 2001:db8:5::1 dev wlan1")
+        host.veths.append(number)
+        host.up()
+        host.leave()
+        host.down()
+    assert not difference(before, host.state())
+
+
+def answers(machine: Machine, address: str) -> bool:
+    """Whether the machine reaches a host there: nobody listens, and it is the host who says so."""
+    code = "import socket,sys; socket.create_connection((sys.argv[1], 9), 5)"
+    result = run([*machine.enter, sys.executable, "-c", code, address])
+    return "Connection refused" in result.err
+
+
+def host_addresses(machine: Machine) -> list[str]:
+    return machine.ip("-o -6 addr show dev eth0")
+
+
+def ndc(root: Path) -> Path:
+    """A fake phone whose netd notes what it is asked and does it; its notes."""
+    notes = root / "asked"
+    program = root / "system/bin/ndc"
+    program.parent.mkdir(parents=True)
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >>{notes}\n'
+        "case $2 in enable) v=1 ;; *) v=0 ;; esac\n"
+        "echo $v >/proc/sys/net/ipv4/ip_forward\necho $v >/proc/sys/net/ipv6/conf/all/forwarding\n"
+        "echo 200 0 ipfwd operation succeeded\n"
+    )
+    program.chmod(0o755)
+    for name in ("iptables-restore", "ip6tables-restore", "iptables-save", "ip6tables-save"):
+        (program.parent / name).symlink_to(f"/usr/sbin/{name.replace('tables', 'tables-legacy')}")
+    return notes
+
+
+def test_on_a_phone_netd_is_asked_to_forward_and_to_end_it(host: Machine, tmp_path: Path) -> None:
+    asked = ndc(tmp_path / "phone")
+    host.environment |= {
+        "NSPAWN_PHONE": str(tmp_path / "phone"),
+        "ANDROID_ROOT": "/system",
+        "ANDROID_DATA": "/data",
+    }
+    host.up()  # which makes the tables of the legacy kernel, and they stay
+    host.down()
+    before = host.state()
+    asked.unlink()
+    host.up()
+    host.up()
+    assert asked.read_text().splitlines() == ["ipfwd enable nspawn"]
+    assert host("cat", "/proc/sys/net/ipv4/ip_forward") == ["1"]
+    host("sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")  # a hotspot of an older Android ended
+    host.up()
+    host.up("--refill")
+    assert asked.read_text().splitlines() == ["ipfwd enable nspawn"] * 3
+    host.down()
+    assert asked.read_text().splitlines()[3:] == ["ipfwd disable nspawn"]
+    assert not difference(before, host.state())
+
+
+def test_when_netd_refuses_the_setting_is_made_by_us(host: Machine, tmp_path: Path) -> None:
+    asked = ndc(tmp_path / "phone")
+    program = tmp_path / "phone/system/bin/ndc"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{asked}\necho 400 0 ipfwd operation failed\n')
+    host.environment |= {
+        "NSPAWN_PHONE": str(tmp_path / "phone"),
+        "ANDROID_ROOT": "/system",
+        "ANDROID_DATA": "/data",
+    }
+    result = host.agent("up")
+    assert result.status == 0
+    assert "400 0 ipfwd operation failed" in result.err
+    assert host("cat", "/proc/sys/net/ipv4/ip_forward") == ["1"]
+    host.down()
+    assert host("cat", "/proc/sys/net/ipv4/ip_forward") == ["0"]

@@ -138,6 +138,7 @@ def test_json_keeps_base_units_and_verdicts() -> None:
     assert found["goals"][2] == {
         "name": "later",
         "limit": 1.0,
+        "least": False,
         "unit": "",
         "figure": None,
         "verdict": "not measured",

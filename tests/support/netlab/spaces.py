@@ -107,6 +107,12 @@ def make(prefix: str, titles: Sequence[str], lock: Path) -> dict[str, Space]:
     for space in found.values():
         # Duplicate address detection takes a second or two before a link-local address may be used.
         space.sysctl(ipv6__conf__default__accept_dad="0")
+        # No phone has br_netfilter: where a kernel has it built in, each namespace begins with it.
+        for program in ("iptables", "ip6tables"):
+            with space.inside():
+                path = Path(f"/proc/sys/net/bridge/bridge-nf-call-{program}")
+                if path.exists():
+                    path.write_text("0")
         space.ip("link set lo up")
     return found
 
