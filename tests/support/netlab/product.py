@@ -238,7 +238,7 @@ def _links(folder: Path, backend: str) -> Path:
 def foreground(lab: Lab, nspawn: LabProgram, place: Path, *options: str | Path) -> Iterator[Container]:
     """`nspawn --net ... ROOTFS` in the foreground, for the block."""
     with nspawn.box(place, *options) as box:
-        container = Container(lab, place.name, box.pid)
+        container = Container(lab, place.name.removeprefix("rootfs-"), box.pid)
         try:
             yield container
         finally:
