@@ -37,7 +37,6 @@ PACKAGES = (
     "libbz2-1.0",
     "libexpat1",
     "libzstd1",
-    "libsqlite3-0",
     "tzdata",
     "gcc-14-base",
     "base-files",

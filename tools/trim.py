@@ -17,7 +17,7 @@ LIBRARY = (
     "encodings/mbcs.py encodings/oem.py",
     # Servers, clients and formats that nothing here speaks.
     "xmlrpc/ wsgiref/ dbm/ curses/ mailbox.py webbrowser.py imaplib.py poplib.py ftplib.py smtplib.py",
-    "wave.py shelve.py xml/ plistlib.py",
+    "wave.py shelve.py xml/ plistlib.py sqlite3/ lib-dynload/_sqlite3*",
     # Python versions of what is there in C.
     "_pydecimal.py _pyio.py",
     # Terminals, profilers, encodings of East Asia (450 kB), tests.
@@ -33,7 +33,11 @@ WHEELS = (
     "*.dist-info/ bin/ **/*.pyi **/py.typed **/*.so **/*.c **/tests/",
     # What only a debugger's page, a browser's Python and tests use; a DHCP client that is not ours.
     "werkzeug/debug/shared/ werkzeug/middleware/profiler.py flask/testing.py click/testing.py",
-    "click/_winconsole.py urllib3/contrib/emscripten/ pyroute2/dhcp/ pyroute2/fixtures/",
+    "click/_winconsole.py urllib3/contrib/emscripten/",
+    # Of pyroute2 only the classes of rtnetlink's messages are used (kernel/rtnl.py), never its sockets.
+    "pyroute2/bsd/ pyroute2/decoder/ pyroute2/dhcp/ pyroute2/ethtool/ pyroute2/ext/ pyroute2/fixtures/",
+    "pyroute2/inotify/ pyroute2/ipdb/ pyroute2/iproute/ pyroute2/ndb/ pyroute2/netns/ pyroute2/nftables/",
+    "pyroute2/nslink/ pyroute2/plan9/ pyroute2/protocols/ pyroute2/requests/ pyroute2/wirouting/",
 )
 
 #: Of lib/python3.13: what makes docstrings from docstrings when it is imported.

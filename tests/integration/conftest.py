@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.daemon import Daemon
 from tests.support.fakephone import FakePhone, daemon_on
+from tests.support.netlab.plain import PlainLab
+from tests.support.netlab.product import Network
 from tests.support.program import Program
 
 
@@ -27,3 +29,24 @@ def on_phone(phone: FakePhone, nspawn: Program) -> Iterator[Daemon]:
     """A daemon on the fake phone."""
     with daemon_on(phone, nspawn) as found:
         yield found
+
+
+@pytest.fixture
+def host(needs_root: None, tmp_path: Path) -> Iterator[PlainLab]:
+    """A plain Linux host in a network namespace of its own, with WiFi."""
+    lab = PlainLab(tmp_path / "lab")
+    try:
+        lab.connect("wifi")
+        yield lab
+    finally:
+        lab.close()
+
+
+@pytest.fixture
+def on_host(host: PlainLab, tmp_path: Path, busybox_base: Path) -> Iterator[Network]:
+    """The program on it."""
+    found = Network(host, tmp_path, busybox_base)
+    try:
+        yield found
+    finally:
+        found.close()

@@ -418,7 +418,7 @@ def test_many_at_once_come_to_one_end(host: Machine) -> None:
         results = list(pool.map(lambda _: host.agent("up"), range(12)))
     assert [result.status for result in results] == [0] * 12
     assert len({result.stdout for result in results}) == 1
-    assert sum("another run did it" in result.err for result in results) >= 3
+    assert sum("another run did it" in result.err for result in results) >= 1
     masters = [line for line in host("ip", "-o", "link") if "master nspawn_br1" in line]
     assert len(masters) == 6
 

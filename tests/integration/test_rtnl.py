@@ -16,6 +16,7 @@ from nspawn.kernel.rtnl import Rtnl
 from nspawn.model.netplan import NODAD, NOPREFIXROUTE, WantedAddress, WantedRoute
 from nspawn.model.netview import Link, Route, Rule
 from tests.support.command import check
+from tools.trim import keeps_of_wheel
 
 pytestmark = pytest.mark.root
 
@@ -256,12 +257,20 @@ def test_kinds_of_interfaces_are_known_without_making_one(netlink: Rtnl) -> None
     assert [line.split()[1] for line in out.splitlines() if not line.startswith(" ")] == ["lo:"]
 
 
-def test_the_library_itself_is_not_loaded(netlink: Rtnl) -> None:
+def test_the_library_itself_is_not_loaded_and_what_is_goes_into_the_zip(netlink: Rtnl) -> None:
     code = (
         "import sys; sys.path.insert(0, 'python')\n"
         "from nspawn.kernel.rtnl import Rtnl\n"
         "from nspawn.kernel.rtbatch import Batch\n"
         "with Rtnl() as r: r.links(), r.addresses(), r.routes(), r.rules(), r.proxies()\n"
-        "print([m for m in sys.modules if 'iproute' in m or 'ifinfmsg' in m or 'nlsocket' in m])\n"
+        "first = set(sys.modules)\n"
+        "Batch().bridge('br0', '02:00:00:00:00:00', '')\n"
+        "for names in (first, set(sys.modules) - first):\n"
+        "    files = [sys.modules[n].__file__ for n in names if n.startswith('pyroute2.')]\n"
+        "    print(*[file.partition('site-packages/')[2] for file in files])\n"
     )
-    assert check([".venv/bin/python", "-I", "-S", "-c", code]).out == "[]\n"
+    looking, making = check([".venv/bin/python", "-I", "-S", "-c", code]).lines
+    assert not looking
+    assert not any(word in making for word in ("iproute", "nlsocket"))
+    assert "pyroute2/netlink/rtnl/ifinfmsg/__init__.py" in making
+    assert all(map(keeps_of_wheel, making.split()))

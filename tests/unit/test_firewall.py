@@ -45,6 +45,7 @@ def test_the_rules_without_any_forward() -> None:
         "filter NSPAWN-INPUT -i nspawn_br1 -d 10.11.0.1 -p udp -m udp --dport 53 -j ACCEPT",
         "filter NSPAWN-INPUT -i nspawn_br1 -d 10.11.0.1 -p tcp -m tcp --dport 53 -j ACCEPT",
         "filter NSPAWN-INPUT -i nspawn_br1 -p icmp -j ACCEPT",
+        "filter NSPAWN-FORWARD -i nspawn_br1 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
         "filter NSPAWN-FORWARD -o nspawn_br1 -m conntrack --ctstate ESTABLISHED,RELATED,DNAT -j ACCEPT",
         "filter NSPAWN-FORWARD -i nspawn_br1 -o nspawn_br1 -j ACCEPT",
         "filter NSPAWN-FORWARD -i nspawn_br1 -m conntrack --ctstate INVALID -j DROP",

@@ -87,7 +87,9 @@ class Joined:
         """
         assert self._slot is not None
         assert self._wire is not None
-        connect(self._wire, self._outcome, self._slot.number, pid)
+        aside = connect(self._wire, self._outcome, self._slot.number, pid)
+        if aside:
+            self._wire.delete([aside])
         if self._slot.careful or self._outcome.text("mode", "bridge") == "ptp":
             self._outcome = self._ask("refresh")
         return attachment.cell_fields(self._slot, self._outcome)

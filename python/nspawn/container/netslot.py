@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 
 from nspawn.errors import NspawnError, UsageError
-from nspawn.kernel.slotfiles import SlotFiles, peek
+from nspawn.kernel.slotfiles import SlotFiles, is_gone, peek
 from nspawn.kernel.wire import is_there
 from nspawn.model import words
 from nspawn.model.slot import Slot, Subnet, veth
@@ -73,10 +73,17 @@ def _check_forwards(files: SlotFiles, asked: Slot) -> None:
             each,
         )
         for slot in files.all()
-        if slot.forwards and slot.owner != asked.owner and is_there(veth(slot.number))
+        if slot.forwards and _is_used(slot)
         for each in map(forwards.parse_publish, slot.forwards)
     ]
     forwards.conflict(map(forwards.parse_publish, asked.forwards), others)
+
+
+def _is_used(slot: Slot) -> bool:
+    """Whether its container runs; a run's begins with its slot."""
+    if slot.owner.startswith("run:"):
+        return not is_gone(slot.owner)
+    return is_there(veth(slot.number))
 
 
 def check_pins(pins: tuple[str, ...], outcome: Record) -> None:

@@ -193,6 +193,7 @@ class Network:
         if not self._share():
             self._owner.loop.after(_LOCKED, self._begin)
             return
+        self._hesitated = False
         self._asked, self._verdict = self._verdict, netwatch.NOTHING
         words = ["up", "--refill"] if self._asked == netwatch.REFILL else ["up"]
         self._now += self._next
@@ -431,7 +432,9 @@ class Network:
         if self._wire is None:
             self._wire = Wire()
             self._mind(self._wire.port)
-        connect(self._wire, self.outcome, number, pid)
+        aside = connect(self._wire, self.outcome, number, pid)
+        if aside:
+            self._delete([aside], lambda: None)
 
     def disconnected(self, number: int) -> None:
         """Its container has ended: the kernel removes the veth, unless something still has the namespace."""
@@ -447,12 +450,13 @@ class Network:
         False when nothing is.
         """
         used = {getattr(user, "number", -1) for user in self.users}
-        left = [each for each in self._leaving - used if is_there(veth(each))]
+        left = [veth(each) for each in self._leaving - used if is_there(veth(each))]
         self._leaving.clear()
-        if not left:
-            return False
+        return bool(left) and self._delete(left, done)
+
+    def _delete(self, names: list[str], done: Callable[[], None]) -> bool:
         try:
-            pid = child.fork(lambda: _delete(left), "what ended containers left is not removed")
+            pid = child.fork(lambda: _delete(names), "what ended containers left is not removed")
         except OSError as error:
             self._owner.log(f"what ended containers left is not removed: {error}")
             return False
@@ -460,13 +464,16 @@ class Network:
         return True
 
 
-def connect(wire: Wire, outcome: Record, number: int, pid: int) -> None:
-    """The veth of a slot, in the bridge that the outcome names; NspawnError when it cannot be made."""
+def connect(wire: Wire, outcome: Record, number: int, pid: int) -> str:
+    """The veth of a slot, in the bridge that the outcome names; NspawnError when it cannot be made.
+
+    Returns what was in its way and is to be deleted, or "".
+    """
     try:
         master = 0
         if outcome.text("mode", "bridge") != "ptp":
             master = _socket.if_nametoindex(outcome.text("bridge", _BRIDGE))
-        wire.make(number, pid, master)
+        return wire.make(number, pid, master)
     except OSError as error:
         raise NspawnError(
             "the container cannot be connected to the network",
@@ -483,6 +490,6 @@ def subnet_of(outcome: Record) -> Subnet:
         raise NspawnError("the network could not be made", str(error)) from error
 
 
-def _delete(numbers: list[int]) -> None:
+def _delete(names: list[str]) -> None:
     wire = Wire()
-    wire.delete(numbers)
+    wire.delete(names)

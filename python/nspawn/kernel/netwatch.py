@@ -87,10 +87,7 @@ class Sieve:
         self.ports: set[int] = set()
         self._links: dict[int, tuple[bytes, int]] = {}
         self._addresses: dict[bytes, int] = {}
-        self._ours: set[int] = set()
-        for index, name in _socket.if_nameindex():
-            if name == bridge or name.startswith(_PREFIX):
-                self._ours.add(index)
+        self._ours = {i: name for i, name in _socket.if_nameindex() if name == bridge or name[:3] == _PREFIX}
 
     def drain(self, end: _socket.socket) -> int:
         """Take all that has come: LOOK, REFILL when rules went as netd's start takes them, or NOTHING."""
@@ -125,11 +122,14 @@ class Sieve:
         name = _attributes(payload, 16).get(_IFLA_IFNAME, b"").rstrip(b"\0")
         text = os.fsdecode(name)
         if text.startswith(_PREFIX) or text == self.bridge:
-            (self._ours.discard if kind == _DELLINK else self._ours.add)(index)
+            if kind == _DELLINK:
+                self._ours.pop(index, None)
+            else:
+                self._ours[index] = text
             whole = text != self.bridge or (kind == _NEWLINK and flags & _UP)
             return NOTHING if whole else LOOK
         if kind == _DELLINK:
-            self._ours.discard(index)
+            self._ours.pop(index, None)
             self._links.pop(index, None)
             return LOOK
         now = (name, flags & (_UP | _RUNNING | _LOWER_UP))
@@ -181,7 +181,10 @@ class Sieve:
         off = found.get(_NETCONFA_FORWARDING) == bytes(4)
         if where is None or not off:
             return NOTHING
-        return NOTHING if struct.unpack("=i", where)[0] in (_DEFAULT, _LOOPBACK) else LOOK
+        index = struct.unpack("=i", where)[0]
+        if index in (_DEFAULT, _LOOPBACK) or self._ours.get(index, self.bridge) != self.bridge:
+            return NOTHING  # a port of the bridge forwards nothing by itself
+        return LOOK
 
 
 _JUDGES: dict[int, Callable[[Sieve, bytes, int], int]] = {

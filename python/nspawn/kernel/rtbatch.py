@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _socket
 
-from nspawn.kernel import rtnl
+from nspawn.kernel.rtdecode import ACTIONS
 from nspawn.kernel.rtnl import classes
 from nspawn.model.netview import LOCAL
 
@@ -26,7 +26,7 @@ _NEWRULE, _DELRULE = 32, 33
 _DELETIONS = (_DELLINK, _DELADDR, _DELROUTE, _DELNEIGH, _DELRULE)
 
 _FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6}
-_ACTIONS = {name: number for number, name in rtnl.ACTIONS.items()}
+_ACTIONS = {name: number for number, name in ACTIONS.items()}
 _UNICAST, _LOCAL = 1, 2  # RTN_*
 _ONLINK = 0x4
 _NTF_PROXY = 0x8

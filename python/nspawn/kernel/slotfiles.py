@@ -169,7 +169,7 @@ class SlotFiles:
         # A run is new: what its owner has already is of another one.
         old = self.of(wish.owner, hint) if wish.owner.startswith("name:") else None
         if number < 0:
-            number = old.number if old is not None and old.number < subnet.room else self._free(subnet.room)
+            number = old.number if old is not None and old.number < subnet.room else self._free(subnet)
         elif old is None or old.number != number:
             other = self.get(number)
             if other is not None and not is_gone(other.owner):
@@ -181,11 +181,11 @@ class SlotFiles:
             self._unlink(old.number)
         return slot
 
-    def _free(self, room: int) -> int:
+    def _free(self, subnet: Subnet) -> int:
         """The lowest that nobody has, and whose veth is not there: that of a run which was killed stays on
         for some milliseconds.
         """
-        taken = set(self.numbers())
+        room, taken = subnet.room, set(self.numbers())
         number = next((each for each in range(room) if each not in taken and not _is_link(each)), -1)
         if number < 0:
             self.reclaim()
@@ -196,7 +196,7 @@ class SlotFiles:
         if number < 0:
             raise Busy(
                 "there is no free address for another container",
-                f"all {room} of the network are given away",
+                f"all {room} of {_text(subnet.base4.to_bytes(4, 'big'))}/{subnet.length4} are given away",
                 "Remove a container that has one, or choose a larger network.subnet in config.toml.",
             )
         return number
@@ -288,10 +288,14 @@ def wish(layout: Layout) -> str:
 
 
 def _taken(other: Slot, subnet: Subnet) -> Conflict:
-    address = ".".join(str(byte) for byte in subnet.address4(other.number))
+    address = _text(subnet.address4(other.number))
     kind, _, who = other.owner.partition(":")
     why = f"the container {who} has it" if kind == "name" else f"a run has it (process {who.split(':')[0]})"
     return Conflict(f"the address {address} is taken", why, "Choose another, or none for a free one.")
+
+
+def _text(address: bytes) -> str:
+    return ".".join(str(byte) for byte in address)
 
 
 def _is_link(number: int) -> bool:

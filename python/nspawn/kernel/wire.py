@@ -48,8 +48,6 @@ _HEADER = struct.Struct("=IHHII")
 _SIZE = 1 << 16
 #: What a kernel without IPv6, or with it switched off, says to a message about it.
 NO_IPV6 = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EINVAL)
-#: The same name is there.
-_IN_THE_WAY = 8
 
 
 def attribute(kind: int, data: bytes | int) -> bytes:
@@ -117,15 +115,20 @@ class Wire:
 
     # The host's side
 
-    def make(self, number: int, pid: int, master: int) -> None:
+    def make(self, number: int, pid: int, master: int) -> str:
         """Make the slot's veth: its end here up, in the bridge of this index (0 for none), and eth0 in the
-        network namespace of a process.  One that is there already is that of a container before.
+        network namespace of a process.
+
+        One that is there already is that of a container before: it is put aside, and its new name returned,
+        for delete(); else "".
         """
         try:
             self._make(number, pid, master)
         except FileExistsError:
-            self.put_aside(number)
+            aside = self.put_aside(number)
             self._make(number, pid, master)
+            return aside
+        return ""
 
     def _make(self, number: int, pid: int, master: int) -> None:
         name = veth(number)
@@ -148,18 +151,18 @@ class Wire:
         try:
             self.send()
         except OSError:
-            self.delete([number])
+            self.delete([name])
             raise
 
-    def put_aside(self, number: int) -> None:
+    def put_aside(self, number: int) -> str:
         """Free the name of a veth that is on its way out: deleting it takes the kernel too long for a start.
 
-        It is cut off at once; the kernel, or delete() of its new name's index, removes it.
+        It is cut off at once.  Returns its new name, "" when it is gone.
         """
         try:
             index = _socket.if_nametoindex(veth(number))
         except OSError:
-            return
+            return ""
         aside = aside_name(index)
         self.add(_NEWLINK, _link(index, 0, _UP) + attribute(_IFLA_MASTER, 0), f"cut {aside} off")
         self.add(_NEWLINK, _link(index) + _name(aside), f"rename {veth(number)}", expected=(errno.ENODEV,))
@@ -168,13 +171,12 @@ class Wire:
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
+            return ""
+        return aside
 
-    def delete(self, numbers: Collection[int], names: Collection[str] = ()) -> None:
-        """Delete the veths of these slots, and others by their names; those that are gone are no error.
-
-        The kernel takes 20 ms for each.
-        """
-        for name in (*map(veth, numbers), *names):
+    def delete(self, names: Collection[str]) -> None:
+        """Delete interfaces; those that are gone are no error.  The kernel takes 20 ms for each."""
+        for name in names:
             self.add(_DELLINK, _link() + _name(name), f"delete {name}", expected=(errno.ENODEV,))
         if self._pending:
             self.send()

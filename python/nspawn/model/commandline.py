@@ -81,16 +81,16 @@ def _network_option(word: str) -> tuple[str, str, str]:
 
 def _network(values: dict[str, list[str]]) -> tuple[str, Wish | None]:
     """The network mode, and what is asked of a network of its own."""
-    mode = values.pop("--net", [""])[-1]
-    others = [option for option in values if option.startswith(_OF_NETWORK)]
-    if mode and mode not in NETWORKS:
+    others = [option for option in values if option.startswith(_OF_NETWORK) and option != "--net"]
+    mode = values["--net"][-1] if "--net" in values else "nat" if others else "host"
+    if mode not in NETWORKS:
         raise UsageError(
             f"--net takes no {mode[:40]!r}", hint=f"Use --net, or one of --net={', --net='.join(NETWORKS)}."
         )
-    if others and mode in ("host", "none"):
-        raise UsageError(f"{others[0]} needs a network of its own", f"--net={mode} gives none")
-    if mode in ("host", "none") or not (mode or others):
-        return mode or "host", None
+    if mode != "nat":
+        if others:
+            raise UsageError(f"{others[0]} needs a network of its own", f"--net={mode} gives none")
+        return mode, None
     from nspawn.model import netwish
 
     return "nat", netwish.parse(values)

@@ -147,8 +147,14 @@ class _Side:
         return rules + self._each(f"-i {{}} -p {_ICMP[self.family]} -j ACCEPT")
 
     def _forward(self) -> list[str]:
-        """Everything from containers, to them what belongs to a connection or was forwarded."""
-        rules = self._each("-o {}" + self._state("ESTABLISHED,RELATED,DNAT") + " -j ACCEPT")
+        """Everything from containers, to them what belongs to a connection or was forwarded.
+
+        What nearly all packets meet comes first.
+        """
+        rules = []
+        if self.features.conntrack:
+            rules += self._each("-i {}" + self._state("ESTABLISHED,RELATED") + " -j ACCEPT")
+        rules += self._each("-o {}" + self._state("ESTABLISHED,RELATED,DNAT") + " -j ACCEPT")
         for inner in self.wanted.inner if self.features.conntrack else ():
             rules += self._each(f"-i {inner} -o {{}} -j ACCEPT")
         if self.features.conntrack:

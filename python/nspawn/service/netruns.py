@@ -9,8 +9,8 @@ from nspawn.errors import NspawnError, Unsupported
 from nspawn.kernel import slotfiles
 from nspawn.kernel.rtnl import Rtnl
 from nspawn.model.netconfig import NetConfig
-from nspawn.model.netplan import Sysctl, is_ours
-from nspawn.model.netview import PROTOCOL
+from nspawn.model.netplan import Sysctl, WantedRoute, is_ours
+from nspawn.model.netview import PROTOCOL, Rule
 from nspawn.model.record import Record, error_record
 from nspawn.model.slot import slot_of
 from nspawn.network import apply, diff, forwarding, observe
@@ -111,19 +111,27 @@ class Up:
         if found.walls.tables.keys() - self._before.tables.keys():
             self._before.tables = {**found.walls.tables, **self._before.tables}
             self._before.save()
-        # The firewall first: what is let in by an operation must find its rules.
-        done = found.walls.apply(found.plan.firewall)
-        operations = found.operations
-        if self._must_ask(found):
-            operations = self._ask(operations)
-        apply.apply(netlink, operations, self._before, found.config.bridge)
-        done += [operation.describe() for operation in operations]
+        if all(isinstance(each.what, (Rule, WantedRoute)) for each in found.operations):
+            # Another way out is a matter of milliseconds; the firewall's processes take longer.
+            done = self._operate(netlink, found)
+            done += found.walls.apply(found.plan.firewall)
+        else:
+            # The firewall first: what is let in by an operation must find its rules.
+            done = found.walls.apply(found.plan.firewall)
+            done += self._operate(netlink, found)
         done += self._inside(netlink, found)
         log_lines(self._log, done)
         if any(slotfiles.is_gone(slot.owner) for slot in found.slots):
             with slotfiles.SlotFiles(self._layout) as files:
                 files.reclaim()
         return _outcome(found)
+
+    def _operate(self, netlink: Rtnl, found: Look) -> list[str]:
+        operations = found.operations
+        if self._must_ask(found):
+            operations = self._ask(operations)
+        apply.apply(netlink, operations, self._before, found.config.bridge)
+        return [operation.describe() for operation in operations]
 
     def _inside(self, netlink: Rtnl, found: Look, *, change: bool = True) -> list[str]:
         if not any(slot.ipv6 == "proxy" for slot in found.active):

@@ -17,7 +17,7 @@ from nspawn.kernel.slotfiles import SlotFiles, is_gone, name_owner, peek
 from nspawn.model import forwards, prefix, settings
 from nspawn.model.names import host_name
 from nspawn.model.slot import Slot, veth
-from nspawn.service import config, listeners
+from nspawn.service import config
 from nspawn.service import files as system
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def warnings(layout: Layout, name: str, network: Network) -> list[str]:
     found, left_out = settings.granted(network)
     if not found:
         return list(left_out)
+    from nspawn.service import listeners  # with the network's notes, which a start seldom has
+
     port = config.load(layout).port
     known = peek(layout)[0]
     ours = [prefix.spell(4, known.base4 + 1), prefix.spell(6, known.base6 + 1)] if known else []

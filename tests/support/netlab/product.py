@@ -203,6 +203,10 @@ class Network:
     def start(self, name: str, port: int = PORT) -> Container:
         """port: of its echo service."""
         self.nspawn.ok("start", name)
+        return self.running(name, port)
+
+    def running(self, name: str, port: int = PORT) -> Container:
+        """One that runs already."""
         self.containers[name] = Container(self.lab, name, self.daemon.pid(name), port)
         return self.containers[name]
 
