@@ -26,7 +26,7 @@ CLONE_NEWNET = 0x40000000
 @pytest.fixture
 def machine(needs_root: None) -> Iterator[str]:
     """The name of a namespace in which this test's programs are: a plain host with one uplink."""
-    name = f"clinet{os.getpid()}"
+    name = f"netcli{os.getpid()}"
     check(["ip", "netns", "add", name])
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     inside = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)

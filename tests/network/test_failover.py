@@ -14,9 +14,9 @@ from tests.support.netlab import topology
 from tests.support.netlab.android import PhoneLab
 from tests.support.netlab.lab import eventually
 from tests.support.netlab.ladder import LADDERS
-from tests.support.netlab.product import Container, Network, foreground
+from tests.support.netlab.product import Network, foreground
 from tests.support.netlab.stream import streaming
-from tests.support.netlab.topology import HOTSPOT4, LAN4, WORLD4, WORLD6, line
+from tests.support.netlab.topology import HOTSPOT4, LAN4, WORLD4, line
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.root
@@ -39,45 +39,32 @@ def generation(
         lab.close()
 
 
-def way_out(container: Container, seconds: float = 2.0) -> set[str]:
-    return {
-        container.ask(world, proto=proto, seconds=seconds).tag
-        for world in (WORLD4, WORLD6)
-        for proto in ("tcp", "udp")
-    }
-
-
-def goes_by(container: Container, uplink: str) -> None:
-    """Soon; "" for nowhere."""
-    eventually(lambda: way_out(container, 0.4), {uplink})
-
-
 def test_every_android_is_understood(generation: tuple[PhoneLab, Network]) -> None:
     lab, network = generation
     lab.connect("ims")
     lab.connect("mobile")
     free = network.run("free", "-p", "8000:7000")
     held = network.run("held", "--route-via", "vpn")
-    assert way_out(free) == {"mobile"}
-    assert way_out(held, 0.4) == {""}
+    assert free.ways() == {"mobile"}
+    assert held.ways(0.4) == {""}
     lab.connect("wifi")
-    goes_by(free, "wifi")
+    free.goes_by("wifi")
     assert lab.ask("phone", free.address4).tag == "free"
     assert lab.ask("lan", WIFI.near4, 8000).tag == "free"
     lab.vpn_on(split=True)
-    goes_by(free, "vpn")
-    goes_by(held, "vpn")
+    free.goes_by("vpn")
+    held.goes_by("vpn")
     assert lab.ask("lan", WIFI.near4, 8000).tag == "free"
     assert free.ask(LAN4).tag == "lan"
     lab.vpn_off()
-    goes_by(free, "wifi")
-    goes_by(held, "")
+    free.goes_by("wifi")
+    held.goes_by("")
     lab.disconnect("wifi")
-    goes_by(free, "mobile")
+    free.goes_by("mobile")
     lab.netd.restart()
-    goes_by(free, "mobile")
+    free.goes_by("mobile")
     lab.disconnect("mobile")
-    goes_by(free, "")
+    free.goes_by("")
 
 
 def test_a_kill_switch_holds_all_the_time(phone: PhoneLab, network: Network) -> None:
@@ -94,7 +81,7 @@ def test_a_kill_switch_holds_all_the_time(phone: PhoneLab, network: Network) -> 
             phone.netd.restart()
             time.sleep(0.3)
             phone.vpn_on()
-            goes_by(held, "vpn")
+            held.goes_by("vpn")
         assert {title: tally(title) for title in ("wifi", "mobile", "ethernet")} == {
             "wifi": 0,
             "mobile": 0,
@@ -111,7 +98,7 @@ def test_a_kill_switch_holds_from_the_first_packet(phone: PhoneLab, network: Net
         held = network.start("held")
         time.sleep(0.5)
         assert tally("wifi") == 0
-        goes_by(held, "")
+        held.goes_by("")
 
 
 def test_a_kill_switch_holds_when_everything_of_ours_is_dead(phone: PhoneLab, network: Network) -> None:
@@ -131,37 +118,37 @@ def test_pins_are_taken_in_their_order(phone: PhoneLab, network: Network) -> Non
     phone.connect("mobile")
     phone.connect("wifi")
     one = network.run("one", "--route-via", "vpn,mobile")
-    assert way_out(one) == {"mobile"}
+    assert one.ways() == {"mobile"}
     phone.vpn_on()
-    goes_by(one, "vpn")
+    one.goes_by("vpn")
     phone.vpn_off()
-    goes_by(one, "mobile")
+    one.goes_by("mobile")
     phone.disconnect("mobile")
-    goes_by(one, "")
+    one.goes_by("")
     phone.connect("mobile")
-    goes_by(one, "mobile")
+    one.goes_by("mobile")
 
 
 def test_patterns_and_repeated_options_are_pins(phone: PhoneLab, network: Network) -> None:
     phone.connect("mobile")
     phone.connect("wifi")
     one = network.run("one", "--route-via", "tun*", "--route-via", "rmnet_data*")
-    assert way_out(one) == {"mobile"}
+    assert one.ways() == {"mobile"}
     phone.vpn_on()
-    goes_by(one, "vpn")
+    one.goes_by("vpn")
 
 
 def test_a_fallback_takes_what_there_is_and_returns(phone: PhoneLab, network: Network) -> None:
     phone.connect("mobile")
     phone.connect("wifi")
     one = network.run("one", "--route-via", "ethernet", "--on-down", "fallback")
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     explained = network.nspawn.ok("net", "explain", "one").out
     assert "via wlan0 because pin ethernet is down and on_down=fallback" in explained
     phone.connect("ethernet")
-    goes_by(one, "ethernet")
+    one.goes_by("ethernet")
     phone.disconnect("ethernet")
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
     assert one.ask(LAN4).tag == "lan"
 
 
@@ -173,14 +160,14 @@ def test_a_loss_is_made_good_by_the_kernel_alone(phone: PhoneLab, network: Netwo
     both = network.run("both", "--route-via", "vpn,wifi")
     soft = network.run("soft", "--route-via", "wifi", "--on-down", "fallback")
     network.daemon.kill_both()
-    assert way_out(free) == {"vpn"}
+    assert free.ways() == {"vpn"}
     phone.vpn_off()
-    assert way_out(free) == {"wifi"}
-    assert way_out(both) == {"wifi"}
+    assert free.ways() == {"wifi"}
+    assert both.ways() == {"wifi"}
     phone.disconnect("wifi")
-    assert way_out(free) == {"mobile"}
-    assert way_out(soft) == {"mobile"}
-    assert way_out(both, 0.4) == {""}
+    assert free.ways() == {"mobile"}
+    assert soft.ways() == {"mobile"}
+    assert both.ways(0.4) == {""}
 
 
 def test_the_next_spawner_follows_what_came_meanwhile(phone: PhoneLab, network: Network) -> None:
@@ -188,9 +175,9 @@ def test_the_next_spawner_follows_what_came_meanwhile(phone: PhoneLab, network: 
     one = network.run("one", "-p", "8000:7000")
     network.daemon.kill_both()
     phone.connect("wifi")
-    assert way_out(one) == {"mobile"}
+    assert one.ways() == {"mobile"}
     network.daemon.serve()
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
     eventually(lambda: phone.ask("lan", WIFI.near4, 8000, seconds=0.4).tag, "one")
 
 
@@ -199,7 +186,7 @@ def test_a_killed_spawner_is_followed_by_one_that_watches(phone: PhoneLab, netwo
     one = network.run("one")
     network.daemon.kill_spawner()
     phone.connect("wifi")
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
 
 
 def test_a_returning_interface_has_a_new_table_and_is_used(phone: PhoneLab, network: Network) -> None:
@@ -209,11 +196,11 @@ def test_a_returning_interface_has_a_new_table_and_is_used(phone: PhoneLab, netw
     tables = set()
     for _ in range(3):
         tables.add(phone.networks["wifi"].tables["wlan0"])
-        assert way_out(pinned) == {"wifi"}
+        assert pinned.ways() == {"wifi"}
         phone.disconnect("wifi")
-        goes_by(pinned, "")
+        pinned.goes_by("")
         phone.connect("wifi")
-        goes_by(pinned, "wifi")
+        pinned.goes_by("wifi")
         eventually(lambda: phone.ask("lan", WIFI.near4, 8000, seconds=0.4).tag, "pinned")
     assert len(tables) == 3
 
@@ -222,19 +209,19 @@ def test_a_lockdown_keeps_everybody_in(phone: PhoneLab, network: Network) -> Non
     phone.connect("wifi")
     free = network.run("free")
     pinned = network.run("pinned", "--route-via", "wifi", "--on-down", "fallback")
-    assert way_out(free) == {"wifi"}
+    assert free.ways() == {"wifi"}
     phone.netd.lock_down(True)
     for container in (free, pinned):
-        goes_by(container, "")
+        container.goes_by("")
     with phone.counting(7001) as tally, streaming(free.space, 7001), streaming(pinned.space, 7001):
         phone.vpn_on()
-        goes_by(free, "vpn")
+        free.goes_by("vpn")
         phone.vpn_off()
         time.sleep(0.3)
         assert tally("wifi") == 0
     phone.netd.lock_down(False)
     for container in (free, pinned):
-        goes_by(container, "wifi")
+        container.goes_by("wifi")
 
 
 def test_a_new_address_is_reached(phone: PhoneLab, network: Network) -> None:
@@ -258,7 +245,7 @@ def test_a_hotspot_comes_and_goes(phone: PhoneLab, network: Network) -> None:
             "one",
         )
         phone.hotspot_off()
-        goes_by(one, "mobile")
+        one.goes_by("mobile")
         assert phone.phone.setting("ipv4/ip_forward") == "1"
 
 
@@ -266,7 +253,7 @@ def test_forwarding_that_another_turned_off_is_turned_on(phone: PhoneLab, networ
     phone.connect("wifi")
     one = network.run("one")
     phone.phone.sysctl(ipv4__ip_forward="0", ipv6__conf__all__forwarding="0")
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
 
 
 def test_a_flush_of_our_chains_is_repaired_with_the_next_event(phone: PhoneLab, network: Network) -> None:
@@ -278,7 +265,7 @@ def test_a_flush_of_our_chains_is_repaired_with_the_next_event(phone: PhoneLab, 
             phone.phone.check(program, "-t", table, "-F")
     assert not one.ask(WORLD4, seconds=0.3)
     phone.connect("mobile")
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
     eventually(lambda: phone.ask("lan", WIFI.near4, 8000, seconds=0.4).tag, "one")
     network.nspawn.ok("net", "up")
 
@@ -297,7 +284,7 @@ def test_a_foreign_rule_for_our_subnet_is_warned_of_and_survived(phone: PhoneLab
     phone.connect("wifi")
     phone.phone.ip("rule add pref 5030 from 10.0.0.0/8 table 99")
     one = network.run("one")
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     assert "5030" in network.nspawn.ok("net", "status").out
     network.stop("one")
     assert "5030:\tfrom 10.0.0.0/8 lookup" in phone.phone.check("ip", "rule")
@@ -310,7 +297,7 @@ def test_changes_wait_for_the_lock_of_iptables(phone: PhoneLab, network: Network
         fcntl.flock(lock, fcntl.LOCK_EX)
         phone.connect("wifi")
         time.sleep(1)
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
     eventually(lambda: phone.ask("lan", WIFI.near4, 8000, seconds=0.4).tag, "one")
 
 
@@ -321,11 +308,11 @@ def test_many_flaps_end_in_the_right_state(phone: PhoneLab, network: Network) ->
     for _ in range(50):
         phone.connect("wifi")
         phone.disconnect("wifi")
-    goes_by(free, "mobile")
-    goes_by(held, "")
+    free.goes_by("mobile")
+    held.goes_by("")
     phone.connect("wifi")
-    goes_by(free, "wifi")
-    goes_by(held, "wifi")
+    free.goes_by("wifi")
+    held.goes_by("wifi")
     eventually(lambda: phone.ask("lan", WIFI.near4, 8000, seconds=0.4).tag, "free")
     alive = {str(table) for each in phone.netd.networks for table in each.tables.values()}
     used = re.findall(r"lookup (\d+) .*proto 78", phone.phone.check("ip", "rule"))
@@ -335,8 +322,8 @@ def test_many_flaps_end_in_the_right_state(phone: PhoneLab, network: Network) ->
 def test_a_foreground_run_has_a_watcher_of_its_own(phone: PhoneLab, network: Network) -> None:
     phone.connect("mobile")
     with foreground(phone, network.nspawn, network.rootfs("one"), "--net", "-p", "8000:7000") as one:
-        assert way_out(one) == {"mobile"}
+        assert one.ways() == {"mobile"}
         assert not network.daemon.keeper
         phone.connect("wifi")
-        goes_by(one, "wifi")
+        one.goes_by("wifi")
         eventually(lambda: phone.ask("lan", WIFI.near4, 8000, seconds=0.4).tag, "one")

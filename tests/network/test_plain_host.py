@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.netlab.lab import eventually
 from tests.support.netlab.plain import PlainLab
-from tests.support.netlab.product import Container, Network, foreground
-from tests.support.netlab.topology import LAN4, VPN4, WORLD4, WORLD6, line
+from tests.support.netlab.product import Network, foreground
+from tests.support.netlab.topology import LAN4, VPN4, WORLD4, line
 
 pytestmark = pytest.mark.root
 
@@ -29,30 +29,18 @@ def either(
         found.close()
 
 
-def way_out(container: Container, seconds: float = 2.0) -> set[str]:
-    return {
-        container.ask(world, proto=proto, seconds=seconds).tag
-        for world in (WORLD4, WORLD6)
-        for proto in ("tcp", "udp")
-    }
-
-
-def goes_by(container: Container, uplink: str) -> None:
-    eventually(lambda: way_out(container, 0.4), {uplink})
-
-
 def test_what_has_no_pin_goes_as_the_host_does(host: PlainLab, on_host: Network) -> None:
     host.connect("wifi")
     one = on_host.run("one")
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     assert one.ask(WORLD4).peer == WIFI.near4
     host.connect("ethernet")
-    goes_by(one, "ethernet")
+    one.goes_by("ethernet")
     host.vpn_on()
-    goes_by(one, "vpn")
+    one.goes_by("vpn")
     host.vpn_off()
     host.disconnect("ethernet")
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
 
 
 @pytest.mark.parametrize("pin", ["wlan0", "wl*"])
@@ -60,23 +48,23 @@ def test_a_pin_chooses_an_interface(host: PlainLab, on_host: Network, pin: str) 
     host.connect("ethernet")
     host.connect("wifi")
     one = on_host.run("one", "--route-via", pin)
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     host.vpn_on()
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     host.disconnect("wifi")
-    goes_by(one, "")
+    one.goes_by("")
     host.connect("wifi")
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
 
 
 def test_a_pin_to_a_vpn_holds(host: PlainLab, on_host: Network) -> None:
     host.connect("ethernet")
     one = on_host.run("one", "--route-via", "wg0,vpn")
-    assert way_out(one, 0.4) == {""}
+    assert one.ways(0.4) == {""}
     host.vpn_on()
-    goes_by(one, "vpn")
+    one.goes_by("vpn")
     host.vpn_off()
-    goes_by(one, "")
+    one.goes_by("")
 
 
 def test_forwards_come_from_all_sides(host: PlainLab, either: Network) -> None:
@@ -84,7 +72,7 @@ def test_forwards_come_from_all_sides(host: PlainLab, either: Network) -> None:
     host.connect("wifi")
     one = either.run("one", "-p", "8000:7000/tcp", "-p", "8000:7000/udp")
     two = either.run("two", "--route-via", "ethernet", "-p", "8001:7000")
-    assert way_out(one) == {"ethernet"}
+    assert one.ways() == {"ethernet"}
     for proto in ("tcp", "udp"):
         for address in (WIFI.near4, WIFI.near6):
             answer = host.ask("lan", address, 8000, proto)
@@ -103,7 +91,7 @@ def test_forwards_work_under_a_vpn(host: PlainLab, on_host: Network) -> None:
     host.connect("wifi")
     one = on_host.run("one", "-p", "8000:7000")
     host.vpn_on()
-    goes_by(one, "vpn")
+    one.goes_by("vpn")
     eventually(lambda: host.ask("remote", WIFI.near4, 8000, seconds=0.4).tag, "one")
     eventually(lambda: host.ask("vpn", VPN4, 8000, seconds=0.4).tag, "one")
     assert host.ask("lan", WIFI.near6, 8000).tag == "one"
@@ -114,14 +102,14 @@ def test_strict_reverse_path_filters_are_survived(host: PlainLab, on_host: Netwo
     host.connect("ethernet")
     host.connect("wifi")
     one = on_host.run("one", "--route-via", "wifi", "-p", "8000:7000")
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     assert host.ask("remote", WIFI.near4, 8000).tag == "one"
 
 
 def test_a_foreground_run_works(host: PlainLab, on_host: Network) -> None:
     host.connect("wifi")
     with foreground(host, on_host.nspawn, on_host.rootfs("one"), "--net", "-p", "8000:7000") as one:
-        assert way_out(one) == {"wifi"}
+        assert one.ways() == {"wifi"}
         assert host.ask("lan", WIFI.near4, 8000).tag == "one"
 
 
@@ -132,5 +120,5 @@ def test_the_firewall_of_another_lets_containers_out(host: PlainLab, either: Net
             host.phone.check(program, "-P", "FORWARD", "DROP")
     host.connect("wifi")
     one = either.run("one", "-p", "8000:7000")
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     assert host.ask("lan", WIFI.near4, 8000).tag == "one"

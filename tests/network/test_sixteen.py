@@ -12,7 +12,7 @@ import pytest
 from tests.support.netlab import topology
 from tests.support.netlab.android import PhoneLab
 from tests.support.netlab.lab import eventually
-from tests.support.netlab.product import Container, Network, foreground
+from tests.support.netlab.product import Network, foreground
 from tests.support.netlab.residue import Residue
 from tests.support.netlab.stream import streaming
 from tests.support.netlab.topology import (
@@ -31,20 +31,6 @@ pytestmark = pytest.mark.root
 
 WIFI4, WIFI6 = line("wifi").near4, line("wifi").near6
 MOBILE4 = line("mobile").near4
-
-
-def way_out(container: Container, seconds: float = 2.0) -> set[str]:
-    """By which uplinks it gets out, by both families and protocols; "" where it does not."""
-    return {
-        container.ask(world, proto=proto, seconds=seconds).tag
-        for world in (WORLD4, WORLD6)
-        for proto in ("tcp", "udp")
-    }
-
-
-def goes_by(container: Container, uplink: str) -> None:
-    """Soon, and then all of it."""
-    eventually(lambda: way_out(container, 0.5), {uplink})
 
 
 @pytest.fixture
@@ -73,23 +59,23 @@ def test_02_wifi_that_returns_is_used_again(phone: PhoneLab, network: Network) -
     phone.connect("mobile")
     phone.connect("wifi")
     one = network.run("one")
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     phone.disconnect("wifi")
-    goes_by(one, "mobile")
+    one.goes_by("mobile")
     phone.connect("wifi")
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
 
 
 def test_03_a_vpn_that_connects_later_and_again_is_used(phone: PhoneLab, network: Network) -> None:
     phone.connect("wifi")
     one = network.run("one")
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     for _ in range(2):
         phone.vpn_on()
-        goes_by(one, "vpn")
+        one.goes_by("vpn")
         assert one.ask(WORLD4).peer == topology.VPN4
         phone.vpn_off()
-        goes_by(one, "wifi")
+        one.goes_by("wifi")
 
 
 def test_04_a_pin_to_a_vpn_does_not_leak_and_returns(phone: PhoneLab, network: Network) -> None:
@@ -97,14 +83,14 @@ def test_04_a_pin_to_a_vpn_does_not_leak_and_returns(phone: PhoneLab, network: N
     phone.connect("wifi")
     phone.vpn_on()
     one = network.run("one", "--route-via", "tun0")
-    assert way_out(one) == {"vpn"}
+    assert one.ways() == {"vpn"}
     with phone.counting(7001) as tally:
         with streaming(one.space, 7001):
             assert wait_until(lambda: tally("vpn"), 5)
             phone.vpn_off()
-            assert way_out(one, 0.3) == {""}
+            assert one.ways(0.3) == {""}
             phone.vpn_on()
-            goes_by(one, "vpn")
+            one.goes_by("vpn")
         assert (tally("wifi"), tally("mobile")) == (0, 0)
 
 
@@ -112,7 +98,7 @@ def test_05_the_clean_up_works_when_the_interface_is_gone(phone: PhoneLab, netwo
     before = Residue(phone.phone)
     phone.connect("wifi")
     with foreground(phone, network.nspawn, network.rootfs("one"), "--net", "--route-via", "wlan0") as one:
-        assert way_out(one) == {"wifi"}
+        assert one.ways() == {"wifi"}
         phone.disconnect("wifi")
     network.nspawn.ok("--cleanup-route")
     assert before.changed(Residue(phone.phone)) == []
@@ -142,7 +128,7 @@ def test_07_a_pinned_container_serves_neighbours_and_hotspot_clients(
     phone.connect("mobile")
     phone.hotspot_on("mobile")
     one = network.run("one", "--route-via", "mobile", "-p", "8000:7000")
-    assert way_out(one) == {"mobile"}
+    assert one.ways() == {"mobile"}
     assert phone.ask("lan", WIFI4, 8000).tag == "one"
     assert phone.ask("lan", WIFI6, 8000).tag == "one"
     assert phone.ask("hotspot", HOTSPOT_GATEWAY4, 8000).tag == "one"
@@ -158,11 +144,11 @@ def test_08_of_several_mobile_interfaces_the_one_with_the_internet_is_used(
         phone.connect(uplink)
     one = network.run("one")
     two = network.run("two", "--route-via", "mobile")
-    assert way_out(one) == {"mobile"}
-    assert way_out(two) == {"mobile"}
+    assert one.ways() == {"mobile"}
+    assert two.ways() == {"mobile"}
     phone.disconnect("mobile")
-    assert wait_until(lambda: way_out(one, 0.3) == {""}, 5)
-    assert way_out(two, 0.3) == {""}
+    assert wait_until(lambda: one.ways(0.3) == {""}, 5)
+    assert two.ways(0.3) == {""}
 
 
 def test_09_ipv4_goes_through_464xlat(phone: PhoneLab, network: Network) -> None:
@@ -170,13 +156,13 @@ def test_09_ipv4_goes_through_464xlat(phone: PhoneLab, network: Network) -> None
     one = network.run("one", "-p", "8000:7000")
     pinned = network.run("two", "--route-via", "mobile")
     for container in (one, pinned):
-        assert way_out(container) == {"mobile"}
+        assert container.ways() == {"mobile"}
         assert container.ask(WORLD4).peer == topology.CLAT4
     assert phone.ask("mobile", topology.CLAT4, 8000).tag == "one"
     phone.disconnect("mobile")
-    assert wait_until(lambda: way_out(one, 0.3) == {""}, 5)
+    assert wait_until(lambda: one.ways(0.3) == {""}, 5)
     phone.connect_464xlat()
-    goes_by(one, "mobile")
+    one.goes_by("mobile")
 
 
 def test_10_an_address_is_a_containers_own_for_its_life(phone: PhoneLab, network: Network) -> None:
@@ -186,7 +172,7 @@ def test_10_an_address_is_a_containers_own_for_its_life(phone: PhoneLab, network
     assert network.run("c").address4 not in first.values()
     again = network.start("a")
     assert again.address4 == first["a"]
-    assert way_out(again) == {"wifi"}
+    assert again.ways() == {"wifi"}
     network.stop("c")
     network.nspawn.ok("rm", "c")
     assert len({each.address4 for each in (network["a"], network["b"], network.run("d"))}) == 3
@@ -200,7 +186,7 @@ def test_11_a_subnet_that_is_taken_is_left_to_the_others(phone: PhoneLab, networ
     for container in found:
         assert not container.address4.startswith("10.11.")
         assert not container.address6.startswith("fd11::")
-        assert way_out(container) == {"wifi"}
+        assert container.ways() == {"wifi"}
     assert found[0].address4.rpartition(".")[0] == found[1].address4.rpartition(".")[0]
     assert found[0].ask(found[1].address4).tag == "b"
     assert found[0].ask(found[1].address6).tag == "b"
@@ -253,10 +239,10 @@ def test_14_a_hotspot_that_ends_and_a_restart_of_netd_are_repaired(phone: PhoneL
     one = network.run("one", "-p", "8000:7000")
     phone.hotspot_on("mobile")
     phone.hotspot_off()
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     assert phone.ask("lan", WIFI4, 8000).tag == "one"
     phone.netd.restart()
-    goes_by(one, "wifi")
+    one.goes_by("wifi")
     eventually(lambda: phone.ask("lan", WIFI4, 8000, seconds=0.5).tag, "one")
 
 
@@ -287,7 +273,7 @@ def test_16_a_lock_of_iptables_that_another_holds_is_waited_for(phone: PhoneLab,
     one = network.start("one")
     release.set()
     thread.join()
-    assert way_out(one) == {"wifi"}
+    assert one.ways() == {"wifi"}
     assert phone.ask("lan", WIFI4, 8000).tag == "one"
     ours = [command for command in phone.root.commands() if "restore" in command]
     assert ours

@@ -36,10 +36,18 @@ def is_again(lab: PhoneLab | PlainLab, before: Residue) -> None:
     eventually(lambda: before.changed(Residue(lab.phone)), [], 15)
 
 
+@pytest.mark.parametrize("by_hand", [False, True], ids=["by itself", "by hand"])
 def test_when_the_last_container_left_nothing_is(
-    generation: PhoneLab, tmp_path: Path, busybox_base: Path
+    phone: PhoneLab, tmp_path: Path, busybox_base: Path, by_hand: bool
 ) -> None:
-    lab = generation
+    leave_nothing(phone, tmp_path, busybox_base, by_hand=by_hand)
+
+
+def test_nothing_is_left_on_any_android(generation: PhoneLab, tmp_path: Path, busybox_base: Path) -> None:
+    leave_nothing(generation, tmp_path, busybox_base, by_hand=True)
+
+
+def leave_nothing(lab: PhoneLab, tmp_path: Path, busybox_base: Path, *, by_hand: bool) -> None:
     lab.connect("wifi")
     lab.connect("mobile")
     before = Residue(lab.phone)
@@ -52,6 +60,8 @@ def test_when_the_last_container_left_nothing_is(
         network.stop("c2")
         assert network["c1"].ask(WORLD4).tag == "wifi"
         network.stop("c1")
+        if by_hand:
+            network.nspawn.ok("net", "down")
         is_again(lab, before)
     finally:
         network.close()

@@ -24,6 +24,8 @@ class PhoneLab(Lab):
         self.generation = generation
         super().__init__(folder)
         try:
+            # As Android's init does.
+            self.phone.sysctl(ipv4__ping_group_range="0 2147483647")
             self.root = PhoneRoot(folder / "android")
             self.netd = FakeNetd(self.phone, self.root.root, generation)
             self.netd.start()

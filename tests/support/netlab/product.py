@@ -15,9 +15,10 @@ from tests.support.command import Result
 from tests.support.daemon import Daemon
 from tests.support.netlab.android import PhoneLab
 from tests.support.netlab.echo import PORT, Echo
-from tests.support.netlab.lab import Lab, inside_of
+from tests.support.netlab.lab import Lab, eventually, inside_of
 from tests.support.netlab.poortables import Tables
-from tests.support.netlab.probe import Answer, ask
+from tests.support.netlab.probe import Answer, Question, ask, ask_all
+from tests.support.netlab.topology import WORLD4, WORLD6
 from tests.support.program import Box, Program, Words
 
 FOREVER = "exec sleep 100000"
@@ -101,6 +102,12 @@ class LabDaemon(Daemon):
         with self._program.space.inside():
             super().serve(*options, prefix=[*self._program.enter, *prefix])
 
+    def end(self) -> None:
+        """At once: containers of a Network have no time to stop in."""
+        if self.keeper and not self.orphans:
+            self.nspawn("shutdown")
+        super().end()
+
 
 class Container:
     """A running container with a network of its own; an echo service in it says its name.
@@ -123,6 +130,17 @@ class Container:
 
     def ask(self, host: str, port: int = PORT, proto: str = "tcp", *, seconds: float = 2.0) -> Answer:
         return ask(self.space, host, port, proto, seconds=seconds)
+
+    def ways(self, seconds: float = 2.0) -> set[str]:
+        """By which uplinks it gets out, by both families and protocols; "" where it does not."""
+        questions = [
+            Question(self.space, world, proto=proto) for world in (WORLD4, WORLD6) for proto in ("tcp", "udp")
+        ]
+        return {answer.tag for answer in ask_all(questions, seconds)}
+
+    def goes_by(self, uplink: str) -> None:
+        """Soon, and then all of it; "" for nowhere."""
+        eventually(lambda: self.ways(0.5), {uplink})
 
     def _address(self, family: str) -> str:
         links = json.loads(self.space.check("ip", "-j", "addr", "show", "dev", "eth0"))
@@ -198,6 +216,8 @@ class Network:
             *options,
             "--set",
             f"command=/bin/sh -c '{FOREVER}'",
+            "--set",
+            "stop_time=0",
         )
 
     def start(self, name: str, port: int = PORT) -> Container:

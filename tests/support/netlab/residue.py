@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,11 +66,16 @@ def _tables(space: Space, program: str) -> str:
 def _settings() -> list[str]:
     found = []
     for name in _SYSCTLS:
-        top = Path("/proc/sys/net", name)
-        for path in sorted([top] if top.is_file() else top.rglob("*")):
-            if path.is_file():
-                try:
-                    found.append(f"{path}: {path.read_text().strip()}")
-                except OSError:
-                    continue
+        for path in _files(Path("/proc/sys/net", name)):
+            try:
+                found.append(f"{path}: {path.read_text().strip()}")
+            except OSError:
+                continue
     return found
+
+
+def _files(top: Path) -> list[Path]:
+    """Interfaces may go while we look."""
+    if top.is_file():
+        return [top]
+    return sorted(Path(folder, name) for folder, _, names in os.walk(top) for name in names)
