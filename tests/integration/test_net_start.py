@@ -273,3 +273,24 @@ def test_a_start_that_waits_for_the_network_can_be_stopped(host: PlainLab, on_ho
     assert "stopped while it started" in found[0].err
     assert on_host.daemon.state("one")["state"] == "stopped"
     assert on_host.start("one").ask(WORLD4).tag == "wifi"
+
+
+def test_without_bridges_each_has_a_link_of_its_own(host: PlainLab, on_host: Network) -> None:
+    """As on a kernel that is known to make no bridges."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    state = on_host.nspawn.root / "run/network"
+    state.parent.mkdir(exist_ok=True)
+    state.write_text(f"boot-id={boot}\0mode=ptp\0end=1")
+    one = on_host.run("one")
+    two = on_host.run("two", "-p", "8000:7000")
+    assert "nspawn_br1" not in host.phone.interfaces()
+    assert "default via 10.11.0.1 dev eth0 onlink" in one.space.check("ip", "route")
+    for address in (two.address4, two.address6):
+        assert one.ask(address).tag == "two"
+    for world in (WORLD4, WORLD6):
+        assert one.ask(world).tag == "wifi"
+    assert host.ask("lan", line("wifi").near4, 8000).tag == "two"
+    assert host.ask("phone", one.address6).tag == "one"
+    on_host.stop("one")
+    on_host.stop("two")
+    eventually(lambda: veths(host), set())

@@ -86,6 +86,11 @@ def test_options_before_a_rootfs(root: Path) -> None:
     assert complete(["nspawn", "--env", "A", "=", "b", "cont"], root) == {"containers"}
     assert complete(["nspawn", "--env", "=", "A", "=", "b", "cont"], root) == {"containers"}
     assert complete(["nspawn", "--net", "cont"], root) == {"containers"}
+    assert complete(["nspawn", "--net", "=", "nat", "cont"], root) == {"containers"}
+    assert complete(["nspawn", "-p", "8080", ":", "80", "--ip", "10.11.0.7", "cont"], root) == {"containers"}
+    assert complete(["nspawn", "--on-down", "f"], root) == {"fallback"}
+    assert complete(["nspawn", "--route-via", "w"], root) == {"wifi"}
+    assert complete(["nspawn", "--ip"], root) == {"--ip", "--ipv6"}
 
 
 def test_a_command_after_a_container_or_a_rootfs(root: Path) -> None:
