@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -294,3 +295,48 @@ def test_without_bridges_each_has_a_link_of_its_own(host: PlainLab, on_host: Net
     on_host.stop("one")
     on_host.stop("two")
     eventually(lambda: veths(host), set())
+
+
+def test_what_ended_without_a_spawner_is_taken_down_by_the_next(host: PlainLab, on_host: Network) -> None:
+    before = Residue(host.phone, ("nft",))
+    one = on_host.run("one")
+    on_host.daemon.kill_both()
+    os.kill(one.pid, signal.SIGKILL)
+    on_host.containers.pop("one").close()
+    eventually(lambda: veths(host), set())
+    assert "nspawn_br1" in host.phone.interfaces()
+    on_host.daemon.serve()
+    eventually(lambda: before.changed(Residue(host.phone, ("nft",))), [], 10)
+
+
+def test_a_hand_keeps_the_network_up(host: PlainLab, on_host: Network) -> None:
+    before = Residue(host.phone, ("nft",))
+    on_host.daemon.serve()
+    on_host.nspawn.ok("net", "up")
+    on_host.run("one")
+    refused = on_host.nspawn("net", "down")
+    assert refused.status == 1, str(refused)
+    assert "one needs it" in refused.err
+    on_host.stop("one")
+    assert not wait_until(lambda: "nspawn_br1" not in host.phone.interfaces(), 2, 0.1)
+    on_host.nspawn.ok("net", "down")
+    assert before.changed(Residue(host.phone, ("nft",))) == []
+    one = on_host.start("one")
+    on_host.nspawn.ok("net", "down", "--force")
+    assert "nspawn_br1" not in host.phone.interfaces()
+    assert one.ask(WORLD4, seconds=0.4).tag == ""
+    on_host.nspawn.ok("net", "up")
+    assert FIRST_RULE in rules(host)
+
+
+def test_a_start_into_a_broken_network_makes_it_whole(host: PlainLab, on_host: Network) -> None:
+    on_host.create("two")
+    one = on_host.run("one")
+    for _ in range(3):
+        host.phone.ip("link del nspawn_br1")
+        two = on_host.start("two")
+        assert two.ask(WORLD4).tag == "wifi"
+        on_host.stop("two")
+    on_host.stop("one")
+    assert on_host.start("one").ask(WORLD4).tag == "wifi"
+    assert one.name == "one"

@@ -138,3 +138,14 @@ def watch_stranger(spawner: Spawner, instance: Instance) -> None:
         gone()
 
     spawner.loop.add(pidfd, readable)
+
+
+def take_network_over(spawner: Spawner) -> None:
+    """Take the containers' network down that a spawner before us has made, unless a container needs it."""
+    try:
+        with open(spawner.layout.network_state, "rb") as file:
+            ours = f"boot-id={spawner.boot_id}".encode() in file.read(256).split(b"\0")
+    except OSError:
+        return
+    if ours and spawner.network is None:
+        spawner.networking().inherit()

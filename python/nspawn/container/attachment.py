@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nspawn.errors import NspawnError
 from nspawn.model.record import Record
 
 TYPE_CHECKING = False
@@ -9,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nspawn.container.network import Network
-    from nspawn.errors import NspawnError
     from nspawn.model.slot import Slot
 
     Told = Callable[[NspawnError | None], None]
@@ -37,12 +37,34 @@ class Attachment:
         self._network.adopt(self)
 
     def connect(self, pid: int, told: Told) -> bool:
-        """Make its veth, into the network namespace of its cell; NspawnError when it cannot be made.
+        """Make its veth, into the network namespace of its cell.
 
         True when its command may run; else told later, when what must be there before that is.
         """
         self._connected = True
-        self._network.connect(self.number, pid)
+        try:
+            self._network.connect(self.number, pid)
+        except NspawnError:
+            # Somebody has just broken the network: it is made anew first.
+            self._network.refresh(lambda error: self._connect_again(pid, told, error))
+            return False
+        return self._arrange(told)
+
+    def _connect_again(self, pid: int, told: Told, error: NspawnError | None) -> None:
+        if not self._connected:
+            return  # it has ended meanwhile
+        try:
+            if error is not None:
+                raise error
+            self._network.connect(self.number, pid)
+        except NspawnError as failure:
+            told(failure)
+            return
+        if self._arrange(told):
+            told(None)
+
+    def _arrange(self, told: Told) -> bool:
+        """Have the agent run when this container has rules of its own; True when it has none."""
         if self.slot.careful or not self._network.bridged:
             self._network.refresh(told)
             return False
@@ -56,7 +78,8 @@ class Attachment:
         """Its container has ended, or does not start."""
         self._network.leave(self)
         if self._connected:
-            self._network.disconnected(self.number)
+            self._connected = False
+            self._network.wires.disconnected(self.number)
         self._on_end()
 
 

@@ -154,7 +154,7 @@ class Caretaker:
         self._end.close()
         for number in netslot.numbers_of(self.layout, self._owner):
             netslot.release(self.layout, self._owner, number)
-            self.network.disconnected(number)
+            self.network.wires.disconnected(number)
         self.network.end(self._stop)
 
     def _stop(self) -> None:

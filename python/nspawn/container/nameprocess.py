@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PORT = 53
 _AGAIN = 0.05  # seconds
 _TRIES = 8  # 0.05, 0.1, 0.2 ... seconds after each other
+_SELDOM = 60.0  # seconds, after those
 _IP_FREEBIND, _IPV6_FREEBIND, _IPV6_V6ONLY = 15, 78, 26
 
 
@@ -49,16 +50,21 @@ class NameProcess(Activated):
         except OSError as error:
             for end in ends:
                 end.close()
-            if tries > 1:
-                pause = _AGAIN * 2.0 ** (_TRIES - tries)
-                self._timer = self._owner.loop.after(pause, lambda: self.open(subnet, tries - 1))
-            else:
-                self.trouble = f"port {_PORT} is not to be had: {error.strerror}"
-                self._owner.log(f"containers cannot ask for names: {self.trouble}")
+            self._again_later(subnet, tries, error)
             return
         self.trouble = ""
         self.listeners = [end.detach() for end in ends]
         self.listen()
+
+    def _again_later(self, subnet: Subnet, tries: int, error: OSError) -> None:
+        """Whoever has the port may let go of it."""
+        pause = _AGAIN * 2.0 ** (_TRIES - tries)
+        if tries <= 1 and not self.trouble:
+            self.trouble = f"port {_PORT} is not to be had: {error.strerror}"
+            self._owner.log(f"containers cannot ask for names: {self.trouble}")
+        if tries <= 1:
+            pause = _SELDOM
+        self._timer = self._owner.loop.after(pause, lambda: self.open(subnet, max(1, tries - 1)))
 
     def close(self) -> None:
         """Let go of everything."""

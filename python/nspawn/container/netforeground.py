@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 
-from nspawn.container import attachment, caretaker, netslot
-from nspawn.container.network import connect
+from nspawn.container import attachment, caretaker, netlock, netslot
+from nspawn.container.netwires import connect
 from nspawn.errors import NspawnError
 from nspawn.kernel import unix
 from nspawn.kernel.slotfiles import run_owner
@@ -122,8 +122,7 @@ class Joined:
 
     def _share(self) -> None:
         """Tell every other process that the network is needed: who has it to itself takes it down."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._lock = os.open(self._layout.network_users, flags, 0o600)
+        self._lock = netlock.opened(self._layout)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def _hold(self) -> Record:

@@ -329,6 +329,7 @@ class Peer:
             if spec.wish is not None:
                 from nspawn.container.netrun import NetRun
 
+                self.spawner.host.check(network, boot=False)
                 self.waiting = NetRun(self, record, descriptors, spec)
                 self.waiting.begin()
                 return

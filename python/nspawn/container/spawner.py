@@ -92,6 +92,7 @@ class Spawner:
         listeners = {key: kept.pop(key) for key in list(kept) if key.startswith("listen:")}
         self.web = WebProcess(self, list(listeners.values()))
         adoption.adopt(self, kept, notes, exits)
+        adoption.take_network_over(self)
         self.loop.add(keeper.fileno(), self._keeper_ready)
         self.upkeep.open()
         self.pool.expect()
