@@ -80,7 +80,7 @@ def test_it_boots_and_a_poweroff_from_inside_ends_it_with_0(nspawn: Program, pla
 
 
 def test_its_services_answer(nspawn: Program, place: Path) -> None:
-    with booted(nspawn, place, "--net") as process:
+    with booted(nspawn, place, "--net=none") as process:
         pid = first_process(process.pid)
         settled(pid)
         unit = "systemd-run --quiet --unit=mine --service-type=exec sleep 1000"

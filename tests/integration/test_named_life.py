@@ -298,7 +298,7 @@ def test_runs_with_a_spawner_behave_like_runs_without(daemon: Daemon, busybox: P
         (["--hostname", "chosen"], "hostname", "chosen"),
         (["--read-only"], "touch /x 2>/dev/null || echo refused", "refused"),
         (["--ephemeral"], "touch /gone && echo written", "written"),
-        (["--net"], "ls /sys/class/net | grep -c eth", "0"),
+        (["--net=none"], "ls /sys/class/net | grep -c eth", "0"),
         (
             ["--bind", "/etc/debian_version:/mnt/v:ro"],
             "echo x 2>/dev/null > /mnt/v || echo refused",

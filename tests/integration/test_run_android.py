@@ -68,11 +68,11 @@ def test_the_routing_tables_names_are_the_phones(nspawn: Program, busybox: Path)
 def test_with_an_own_network_the_routing_tables_names_are_not_the_phones(
     nspawn: Program, busybox: Path
 ) -> None:
-    result = on_phone(nspawn, "--net", busybox, "cat", "/etc/iproute2/rt_tables")
+    result = on_phone(nspawn, "--net=none", busybox, "cat", "/etc/iproute2/rt_tables")
     assert "wlan0" not in result.out, str(result)
 
 
-@pytest.mark.parametrize("options", [[], ["--net"]])
+@pytest.mark.parametrize("options", [[], ["--net=none"]])
 def test_everybody_may_ping(nspawn: Program, busybox: Path, options: list[str]) -> None:
     result = on_phone(nspawn, *options, busybox, "cat", "/proc/sys/net/ipv4/ping_group_range")
     assert result.out.split() == ["0", "2147483647"], str(result)

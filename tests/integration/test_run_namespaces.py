@@ -31,7 +31,7 @@ def netbox(busybox_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """One container with --net."""
     base = tmp_path_factory.mktemp("namespaces")
     place = rootfs.copy(busybox_base, base / "net_box")
-    with Program(base / "state").box(place, "--net") as running:
+    with Program(base / "state").box(place, "--net=none") as running:
         yield running
 
 

@@ -79,7 +79,7 @@ def test_after_a_user_that_does_not_exist(nspawn: Program, busybox: Path) -> Non
     assert nspawn("--ephemeral", "--user", "stranger", busybox, "true").status == 1
 
 
-@pytest.mark.parametrize("options", [[], ["--ephemeral"], ["--net"]], ids=["plain", "ephemeral", "net"])
+@pytest.mark.parametrize("options", [[], ["--ephemeral"], ["--net=none"]], ids=["plain", "ephemeral", "net"])
 def test_after_kill_9_of_the_program(nspawn: Program, busybox: Path, options: list[str]) -> None:
     with nspawn.box(busybox, *options, start="sleep 1000 & setsid sleep 1000 &") as box:
         inside = [box.pid, *processes.children(box.pid)]

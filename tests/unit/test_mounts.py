@@ -36,7 +36,7 @@ def test_the_mounts_of_the_issue_with_their_options() -> None:
 
 
 def test_everything_lies_in_a_folder_that_is_moved_in() -> None:
-    for step in assembly(own=ALL, cgroup=2, android=True):
+    for step in assembly(own=ALL, cgroup=2):
         assert step.target.split("/")[0] in (*MOVED, "root")
 
 
@@ -68,17 +68,17 @@ def test_a_version_1_host_gets_its_own_hierarchies() -> None:
     ]
 
 
-def test_pings_are_allowed_on_android_and_in_a_network_of_its_own() -> None:
+def test_pings_are_allowed_in_a_network_of_its_own() -> None:
     line = "echo '0 2147483647' > proc/sys/net/ipv4/ping_group_range"
     without = [name for name in ALL if name != "net"]
-    assert line in described(android=True, own=without)
     assert line in described()
-    assert line not in described(own=without)  # the host's own
+    assert line not in described(own=without)
 
 
 def test_only_what_a_kernel_may_lack_is_optional() -> None:
     optional = {step.target for step in assembly(own=ALL, cgroup=2) if step.optional}
-    assert optional == {"sys", "sys/fs/cgroup", "dev/mqueue"}
+    pings = "proc/sys/net/ipv4/ping_group_range"
+    assert optional == {"sys", "sys/fs/cgroup", "dev/mqueue", pings}
 
 
 def test_network_units_are_masked_with_the_hosts_network_only() -> None:

@@ -15,8 +15,7 @@ from nspawn.errors import NspawnError
 from nspawn.kernel import libc, process, unix, users
 from nspawn.kernel.cgroup import Group, Hierarchy
 from nspawn.kernel.clone import clone
-from nspawn.model import commandline
-from nspawn.model.mounts import masked_units
+from nspawn.model import commandline, mounts
 from nspawn.model.record import Record, error_record, raise_error
 from nspawn.model.runspec import Bind, RunSpec
 
@@ -260,6 +259,8 @@ def _enter(
     binds = list(spec.binds)
     if host.android:
         binds[:0] = android_binds(spec.network)
+        if spec.network == "host":
+            stage.apply(mounts.pings("/proc"), warn)  # Android lets nobody but its own groups
     if terminal:
         try:
             binds.append(Bind(os.ttyname(0), "/dev/console"))
@@ -274,7 +275,7 @@ def _enter(
         libc.sethostname(spec.hostname)  # without a namespace of its own it would be the host's
     if not spec.read_only:
         hostname.write_files(spec.hostname, warn)
-    stage.mask_units(masked_units(spec.network))
+    stage.mask_units(mounts.masked_units(spec.network))
     if spec.read_only:
         libc.mount(None, "/", None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
     if spec.network == "nat":

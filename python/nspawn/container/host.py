@@ -129,7 +129,6 @@ class Host:
             own=namespaces.names(flags),
             cgroup=self.hierarchy.version,
             controllers=self.controllers,
-            android=self.android,
         )
 
     def check(self, network: str, *, boot: bool) -> None:

@@ -103,7 +103,7 @@ class Network:
 
     def announce(self, told: Told) -> None:
         """Have it up for a start that will come, or not."""
-        user = object()
+        user = _Expected()
 
         def up(error: NspawnError | None) -> None:
             self._owner.loop.after(_UNUSED, lambda: self.leave(user))
@@ -147,12 +147,14 @@ class Network:
     def take_down(self, told: Callable[[], None], *, force: bool = False) -> None:
         """By hand, or because we end.  Conflict when somebody needs it, unless forced."""
         self.users.discard(self)
-        if self.users and not force:
+        needed = sorted(_told(user) for user in self.users if not isinstance(user, _Expected))
+        if needed and not force:
             raise Conflict(
                 "the network is in use",
-                f"{len(self.users)} running container{'s need' if len(self.users) > 1 else ' needs'} it",
-                "Stop them first, or take it from them: nspawn net down --force.",
+                f"{', '.join(needed)} {'need' if len(needed) > 1 else 'needs'} it",
+                "Stop what uses it, or take it from them: nspawn net down --force.",
             )
+        self.users -= {user for user in self.users if isinstance(user, _Expected)}
         self.by_hand = False
         self._force = force and bool(self.users)
         self._made = True  # of others, who were killed
@@ -462,6 +464,17 @@ class Network:
             return False
         self._owner.children[pid] = lambda _status: done()
         return True
+
+
+class _Expected:
+    """Needs the network for a start that may come."""
+
+
+def _told(user: object) -> str:
+    """Who it is, for people."""
+    if isinstance(user, Attachment) and user.slot.owner.startswith("name:"):
+        return user.slot.owner.partition(":")[2]
+    return "a run by a command line"
 
 
 def connect(wire: Wire, outcome: Record, number: int, pid: int) -> str:

@@ -43,13 +43,18 @@ def assemble(stage: str, plan: Iterable[Operation], warn: Warn) -> None:
     libc.mount("nspawn", stage, "tmpfs", libc.MS_NOSUID, "mode=0700")
     os.chdir(stage)
     for step in plan:
-        try:
-            _APPLY[step.verb](step)
-        except OSError as error:
-            if not step.optional:
-                raise NspawnError(f"cannot do: {step.describe()}", error.strerror or "") from error
-            missing = f"; the kernel may lack CONFIG_{step.option}" if step.option else ""
-            warn(f"skipped: {step.describe()} ({error.strerror}{missing})")
+        apply(step, warn)
+
+
+def apply(step: Operation, warn: Warn) -> None:
+    """Do one step, in the stage."""
+    try:
+        _APPLY[step.verb](step)
+    except OSError as error:
+        if not step.optional:
+            raise NspawnError(f"cannot do: {step.describe()}", error.strerror or "") from error
+        missing = f"; the kernel may lack CONFIG_{step.option}" if step.option else ""
+        warn(f"skipped: {step.describe()} ({error.strerror}{missing})")
 
 
 def _make_private() -> None:

@@ -125,8 +125,14 @@ class Operation:
         }[self.verb]
 
 
+def pings(proc: str) -> Operation:
+    """Let everybody ping.  proc: where it is mounted."""
+    target = f"{proc}/sys/net/ipv4/ping_group_range"
+    return Operation("write", target, source="0 2147483647", optional=True)
+
+
 def assembly(
-    *, own: Iterable[str], cgroup: int, controllers: Iterable[tuple[str, str]] = (), android: bool = False
+    *, own: Iterable[str], cgroup: int, controllers: Iterable[tuple[str, str]] = ()
 ) -> list[Operation]:
     """The steps that fill the stage.
 
@@ -166,12 +172,9 @@ def assembly(
     steps.append(_mount("dev/pts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"))
     steps += [Operation("node", f"dev/{name}", numbers=(mode, *device)) for name, mode, *device in NODES]
     steps += [Operation("link", f"dev/{name}", source=text) for name, text in LINKS]
-    if android or "net" in own:
-        # A new namespace lets nobody ping without privileges, and Android only its own groups; this is per
-        # network namespace (facts: quirks).
-        steps.append(
-            Operation("write", "proc/sys/net/ipv4/ping_group_range", source="0 2147483647", optional=True)
-        )
+    if "net" in own:
+        # A new network namespace lets nobody ping who is not root (facts: quirks).
+        steps.append(pings("proc"))
     steps += [Operation("mask", path) for path in MASKED]
     steps += [Operation("readonly", path) for path in READ_ONLY]
     steps += [Operation("writable", path) for name, path in OWN_SYSCTL if name in own]
