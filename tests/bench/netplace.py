@@ -93,9 +93,11 @@ def within(space: str, *words: str) -> list[str]:
 
 def build() -> None:
     """Make all of it."""
+    _let_bridges_be("")
     for space in (LAN, BARE):
         ip("netns", "add", space)
         ip("link", "set", "lo", "up", space=space)
+        _let_bridges_be(space)
     for name, prefix4, prefix6 in UPLINKS:
         _wire("", name, prefix4, prefix6)
     _wire(BARE, "wan", BARE_LAN, "2001:db8:2::")
@@ -112,6 +114,14 @@ def build() -> None:
     ip("route", "add", "default", "via", "10.99.0.1", space=INNER)
     sysctl = "echo 1 >/proc/sys/net/ipv4/ip_forward"
     subprocess.run(within(BARE, program("sh"), "-c", sysctl), check=True)
+
+
+def _let_bridges_be(space: str) -> None:
+    """No iptables for what a bridge passes on: phones have no br_netfilter, nor has Debian by itself."""
+    switch = "/proc/sys/net/bridge/bridge-nf-call-"
+    words = [f"for each in {switch}ip*tables; do [ ! -w $each ] || echo 0 >$each; done"]
+    shell = [program("sh"), "-c", *words]
+    subprocess.run(within(space, *shell) if space else shell, check=True)
 
 
 def _wire(space: str, name: str, prefix4: str, prefix6: str) -> None:

@@ -31,6 +31,8 @@ _NETLINK_NETFILTER = 12
 _RULES = (32, 33)
 _FRA_PROTOCOL = 21
 _HEADER = struct.Struct("=IHHII")
+_MAKES = re.compile(r"\b(clone3?|v?fork)(\(| resumed>)")
+_CHILD = re.compile(r" = (\d+)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,7 @@ def measure(folder: Path, pairs: int) -> Part:
 
 
 def _count(server: Server, trace: Path) -> dict[str, float]:
-    """Processes that end besides the agent, of each agent, by kind of change; strace(1) sees them all."""
+    """The most processes that one run of the agent makes, by kind of change; strace(1) sees them all."""
     calls = "trace=execve,clone,clone3,fork,vfork"
     words = ["-f", "-q", "-s", "200", "-e", calls, "-o", str(trace), "-p", str(server.spawner())]
     name, prefix4, prefix6 = netplace.UPLINKS[0]
@@ -171,16 +173,46 @@ def _count(server: Server, trace: Path) -> dict[str, float]:
             before = len(_settled(trace))
             change()
             lines = _settled(trace)[before:]
-            agents = sum("entry/network.py" in line for line in lines)
-            ended = sum(bool(re.search(r"\+\+\+ (exited|killed)", line)) for line in lines)
-            ended -= sum("CLONE_THREAD" in line for line in lines)
-            if not agents:
+            counts = _of_agents(lines)
+            if not counts:
                 raise RuntimeError(f"{what}: no agent ran")
-            found[what] = (ended - agents) / agents
+            found[what] = float(max(counts))
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
     return found
+
+
+def _of_agents(lines: list[str]) -> list[int]:
+    """How many processes each run of the agent made, with all that those made; threads are none.
+
+    A call that another process's line interrupts has two lines: its flags are in the first, its child in
+    the second.
+    """
+    parents: dict[str, str] = {}  # of threads, too
+    threads: set[str] = set()
+    agents: list[str] = []
+    flags: dict[str, str] = {}
+    for line in lines:
+        pid, _, rest = line.partition(" ")
+        if "entry/network.py" in rest and "execve(" in rest:
+            agents.append(pid)
+        if _MAKES.search(rest):
+            if not rest.lstrip().startswith("<..."):
+                flags[pid] = rest
+            made = _CHILD.search(rest)
+            if made:
+                parents[made[1]] = pid
+                if "CLONE_THREAD" in flags.get(pid, ""):
+                    threads.add(made[1])
+    counts = dict.fromkeys(agents, 0)
+    for child, parent in parents.items():
+        above = parent
+        while above not in counts and above in parents:
+            above = parents[above]
+        if above in counts and child not in threads:
+            counts[above] += 1
+    return list(counts.values())
 
 
 def _settled(trace: Path) -> list[str]:

@@ -85,15 +85,16 @@ def test_an_address_of_another_container_is_refused(phone: PhoneLab, network: Ne
 @pytest.mark.parametrize("address", ["192.168.77.5", "10.11.0.0", "10.11.0.1", "10.11.0.255"])
 def test_an_address_that_no_container_can_have_is_refused(network: Network, address: str) -> None:
     network.lab.connect("wifi")
-    network.nspawn.ok("net", "up")
     before = Residue(network.lab.phone)
+    network.nspawn.ok("net", "up")
     words = ["create", "one", "--rootfs", str(network.rootfs("one")), "--net", "nat", "--ip", address]
     created = network.nspawn(*words)
     refused = network.nspawn("start", "one") if created.status == 0 else created
     assert refused.status in (1, 2), refused
     assert address in refused.err
-    assert before.changed(Residue(network.lab.phone)) == []
+    assert "nsp0" not in network.lab.phone.interfaces()
     network.nspawn.ok("net", "down")
+    assert before.changed(Residue(network.lab.phone)) == []
 
 
 def test_a_port_of_another_container_is_refused_and_the_firewall_unchanged(

@@ -78,7 +78,6 @@ def test_a_kill_switch_holds_all_the_time(phone: PhoneLab, network: Network) -> 
             phone.vpn_off()
             phone.disconnect("wifi")
             phone.connect("wifi")
-            phone.netd.restart()
             time.sleep(0.3)
             phone.vpn_on()
             held.goes_by("vpn")
@@ -87,6 +86,19 @@ def test_a_kill_switch_holds_all_the_time(phone: PhoneLab, network: Network) -> 
             "mobile": 0,
             "ethernet": 0,
         }
+
+
+def test_a_kill_switch_holds_over_a_restart_of_netd(phone: PhoneLab, network: Network) -> None:
+    phone.connect("wifi")
+    held = network.run("held", "--route-via", "vpn")
+    free = network.run("free")
+    with phone.counting(7001) as tally, streaming(held.space, 7001):
+        for _ in range(3):
+            phone.netd.restart()
+            free.goes_by("wifi")
+        assert tally("wifi") == 0
+        phone.vpn_on()
+        assert wait_until(lambda: tally("vpn"), 5)
 
 
 def test_a_kill_switch_holds_from_the_first_packet(phone: PhoneLab, network: Network) -> None:

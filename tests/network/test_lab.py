@@ -12,7 +12,7 @@ from tests.support.netlab import topology
 from tests.support.netlab.android import PhoneLab
 from tests.support.netlab.ladder import LADDERS
 from tests.support.netlab.plain import PlainLab
-from tests.support.netlab.poortables import Tables
+from tests.support.netlab.poornet import PoorNet
 from tests.support.netlab.topology import HOTSPOT6, LAN4, LAN6, REMOTE4, WORLD4, WORLD6
 
 pytestmark = pytest.mark.root
@@ -162,19 +162,19 @@ def test_a_poorer_kernel_lacks_tables_and_matches(phone: PhoneLab) -> None:
     bin4 = phone.root.root / "system/bin/iptables-restore"
     nat = "*nat\n:OURS -\nCOMMIT\n"
     connmark = "*mangle\n-A FORWARD -m connmark --mark 5\nCOMMIT\n"
-    tables = Tables(phone.loop, phone.phone, {"6:nat", "4:connmark"})
+    poor = PoorNet(phone.loop, phone.phone, {"6:nat", "4:connmark"})
     try:
-        refused = phone.phone.run(*tables.command, bin6, "--noflush", stdin=nat)
+        refused = phone.phone.run(*poor.command, bin6, "--noflush", stdin=nat)
         assert refused.status, refused
         assert "nat" in refused.err
         assert "nat" not in phone.phone.check("cat", "/proc/net/ip6_tables_names").split()
-        phone.phone.check(*tables.command, bin6, "--noflush", stdin=nat.replace("nat", "filter"))
-        phone.phone.check(*tables.command, bin6, "--noflush", stdin=connmark)
-        phone.phone.check(*tables.command, bin4, "--noflush", stdin=nat)
-        assert phone.phone.run(*tables.command, bin4, "--noflush", stdin=connmark).status
+        phone.phone.check(*poor.command, bin6, "--noflush", stdin=nat.replace("nat", "filter"))
+        phone.phone.check(*poor.command, bin6, "--noflush", stdin=connmark)
+        phone.phone.check(*poor.command, bin4, "--noflush", stdin=nat)
+        assert phone.phone.run(*poor.command, bin4, "--noflush", stdin=connmark).status
         phone.phone.check(bin4, "--noflush", stdin=connmark)
     finally:
-        tables.close()
+        poor.close()
 
 
 def test_dumpsys_and_rt_tables_tell_the_networks(generations: PhoneLab) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import peers, report, samples, starts
+from tests.bench import netreaction, peers, report, samples, starts
 from tests.bench.report import Column, Goal, Part, Report, Table
 from tests.bench.samples import Spread
 from tests.bench.stopwatch import Start
@@ -179,3 +179,24 @@ def test_oci_configuration_has_every_mount_and_mask() -> None:
     for path in (*peers.MASKED, *peers.READ_ONLY):
         assert f'"{path}"' in text
     assert config["hostname"] == "tiny"
+
+
+def test_processes_of_an_agent_are_counted_without_threads() -> None:
+    agent = 'execve("/python", ["/python", "/python/entry/network.py", "up"], 0x7f /* 3 vars */)'
+    trace = f"""\
+49    clone3({{flags=CLONE_VM|CLONE_VFORK, exit_signal=SIGCHLD}}, 88 <unfinished ...>
+50    {agent} = 0
+49    <... clone3 resumed>) = 50
+50    clone3({{flags=CLONE_VM|CLONE_THREAD}} => {{parent_tid=[51]}}, 88) = 51
+50    vfork( <unfinished ...>
+52    execve("/sbin/iptables-restore", ["iptables-restore"], 0x7f /* 3 vars */) = 0
+50    <... vfork resumed>) = 52
+52    clone(child_stack=NULL, flags=SIGCHLD) = 53
+51    clone3({{flags=CLONE_VM|CLONE_VFORK}}, 88) = 54
+53    +++ exited with 0 +++
+49    clone3({{flags=CLONE_VM|CLONE_VFORK, exit_signal=SIGCHLD}}, 88) = 60
+60    {agent} = 0
+60    vfork() = -1 EAGAIN (Resource temporarily unavailable)
+49    clone3({{flags=CLONE_INTO_CGROUP}}, 88) = 61
+"""
+    assert netreaction._of_agents(trace.splitlines()) == [3, 0]

@@ -184,7 +184,10 @@ def _rules(view: View, plan: Plan, added: list[Operation], deleted: list[Operati
         for rule in kept.values()
         if any(_may_meet(extra, rule) for extra in extras.get((rule.family, rule.priority), ()))
     ]
-    added += [Operation("add", rule) for key, rule in wanted.items() if key not in kept]
+    missing = [rule for key, rule in wanted.items() if key not in kept]
+    # What is for all comes last: alone it would for a moment let out a container whose pin is down.
+    missing.sort(key=lambda rule: rule.priority >= base + rules.LAN)
+    added += [Operation("add", rule) for rule in missing]
     deleted += [Operation("delete", rule) for rule in again]
     deleted += [Operation("delete", _bare(rule)) for rule in left]
     deleted += [Operation("add", rule) for rule in again]

@@ -16,7 +16,7 @@ from tests.support.daemon import Daemon
 from tests.support.netlab.android import PhoneLab
 from tests.support.netlab.echo import PORT, Echo
 from tests.support.netlab.lab import Lab, eventually, inside_of
-from tests.support.netlab.poortables import Tables
+from tests.support.netlab.poornet import PoorNet
 from tests.support.netlab.probe import Answer, Question, ask, ask_all
 from tests.support.netlab.topology import WORLD4, WORLD6
 from tests.support.program import Box, Program, Words
@@ -27,10 +27,10 @@ FOREVER = "exec sleep 100000"
 class LabProgram(Program):
     """`nspawn`, whose process is in the namespace of the lab's machine."""
 
-    def __init__(self, lab: Lab, root: Path, tables: Tables | None = None) -> None:
+    def __init__(self, lab: Lab, root: Path, poor: PoorNet | None = None) -> None:
         super().__init__(root)
         self.space = lab.phone
-        self._tables = tables
+        self._poor = poor
         if isinstance(lab, PhoneLab):
             self.environment |= lab.root.environment
         else:
@@ -38,7 +38,7 @@ class LabProgram(Program):
 
     @property
     def enter(self) -> list[str]:
-        return self._tables.command if self._tables else []
+        return self._poor.command if self._poor else []
 
     def __call__(
         self,
@@ -157,7 +157,7 @@ class Container:
 class Network:
     """Named containers on a lab's machine.
 
-    lacking: what its kernel has not, see poortables.
+    lacking: what its kernel has not, see poornet.
     """
 
     def __init__(
@@ -179,10 +179,10 @@ class Network:
         self.base = base
         self.containers: dict[str, Container] = {}
         with ExitStack() as stack:
-            tables = Tables(lab.loop, lab.phone, lacking) if lacking else None
-            if tables:
-                stack.callback(tables.close)
-            self.nspawn = LabProgram(lab, folder / "state", tables)
+            poor = PoorNet(lab.loop, lab.phone, lacking) if lacking else None
+            if poor:
+                stack.callback(poor.close)
+            self.nspawn = LabProgram(lab, folder / "state", poor)
             if backend:
                 self.nspawn.environment["PATH"] = (
                     f"{_links(folder, backend)}:{self.nspawn.environment['PATH']}"

@@ -25,15 +25,18 @@ _SYSCTLS = ("ipv4/conf", "ipv6/conf", "ipv4/ip_forward", "ipv4/ping_group_range"
 class Residue:
     """One look.  Two that are equal were made of equal machines."""
 
-    def __init__(self, space: Space, backends: Sequence[str] = ("legacy",)) -> None:
-        """backends: of iptables, "legacy" and "nft"."""
+    def __init__(self, space: Space, backends: Sequence[str] = ("legacy",), *, nat6: bool = True) -> None:
+        """backends: of iptables, "legacy" and "nft"; nat6: whether to look at, and so make, that table."""
         # A bridge without ports is down, or not, by whether it ever had one.
         self.parts = {
             command: space.check(*command.split()).replace(" linkdown", "") for command in _COMMANDS
         }
         for backend in backends:
             for family in ("iptables", "ip6tables"):
-                self.parts[f"{family}-{backend}"] = _tables(space, f"{family}-{backend}")
+                tables = (
+                    _TABLES if nat6 or family == "iptables" else [each for each in _TABLES if each != "nat"]
+                )
+                self.parts[f"{family}-{backend}"] = _saved(space, f"{family}-{backend}", tables)
         with space.inside():
             self.parts["sysctls"] = "\n".join(_settings())
 
@@ -49,9 +52,9 @@ class Residue:
         return found
 
 
-def _tables(space: Space, program: str) -> str:
+def _saved(space: Space, program: str, names: Sequence[str]) -> str:
     """Without packets counted, and dates.  A look makes the tables, which nobody can take away again."""
-    for table in _TABLES:
+    for table in names:
         space.check(program, "-t", table, "-S")
     lines = space.check(f"{program}-save").splitlines()
     tables: list[str] = []

@@ -1,9 +1,9 @@
-"""A kernel whose netfilter has less: questions for what it lacks are answered as such a kernel does.
+"""A kernel whose network has less: questions for what it lacks are answered as such a kernel does.
 
-    python poortables.py NAME COMMAND...
+    python poornet.py NAME COMMAND...
 
-installs a seccomp filter that hands some calls of getsockopt to a `Tables`, then runs the command.
-iptables and the program under test ask the same questions, so both see the poorer kernel.
+installs a seccomp filter that hands some calls to a `PoorNet`, then runs the command.  iptables and the
+program under test ask the same questions, so both see the poorer kernel.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.netlab.loop import Loop
 from tests.support.netlab.spaces import Space
 
 # linux/seccomp.h, linux/filter.h, linux/netfilter_ipv4/ip_tables.h and its IPv6 twin
-_GETSOCKOPT, _SECCOMP = {"x86_64": (55, 317), "aarch64": (209, 277)}[platform.machine()]
+_GETSOCKOPT, _SENDTO, _SECCOMP = {"x86_64": (55, 44, 317), "aarch64": (209, 206, 277)}[platform.machine()]
 _SET_MODE_FILTER, _NEW_LISTENER = 1, 8
 _NOTIFY, _ALLOW = 0x7FC00000, 0x7FFF0000
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
@@ -37,10 +37,13 @@ _LEVELS = {0: 4, 41: 6}
 #: Options: of a table, of a match or a target by family.
 _TABLE = (64, 65)
 _EXTENSION = {4: (66, 67), 6: (68, 69)}
+#: Messages of rtnetlink that make an interface are not longer.
+_LONGEST = 256
+_NEWLINK = 16
 
 
-class Tables:
-    """What a kernel lacks, as "FAMILY:NAME" of a table, a match or a target: "6:nat", "4:raw", "4:connmark".
+class PoorNet:
+    """What a kernel lacks: "6:nat", "4:raw", "4:connmark" (tables, matches and targets), "link:bridge".
 
     command: words that start a program on that kernel, in the namespace of the space.
     """
@@ -48,7 +51,7 @@ class Tables:
     def __init__(self, loop: Loop, space: Space, lacking: Iterable[str]) -> None:
         self._loop = loop
         self._lacking = frozenset(lacking)
-        self._name = f"poortables-{os.urandom(8).hex()}"
+        self._name = f"poornet-{os.urandom(8).hex()}"
         self._listeners: set[_Listener] = set()
         self._door = space.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._door.bind(f"\0{self._name}")
@@ -102,34 +105,42 @@ class _Listener:
         except OSError:
             # The caller was killed.
             return True
-        ticket, pid, _, _, _, _, *arguments = struct.unpack("=QIIiIQ6Q", request)
-        name = self._asked(pid, arguments)
-        if name in self._lacking:
-            reply = struct.pack("=QqiI", ticket, 0, -errno.ENOENT, 0)
-        else:
-            reply = struct.pack("=QqiI", ticket, 0, 0, _CONTINUE)
+        ticket, pid, _, call, _, _, *arguments = struct.unpack("=QIIiIQ6Q", request)
+        refusal = self._of_link(pid, arguments) if call == _SENDTO else self._of_table(pid, arguments)
+        reply = struct.pack("=QqiI", ticket, 0, -refusal, 0 if refusal else _CONTINUE)
         try:
             fcntl.ioctl(self._number, _SEND, reply)
         except OSError:
             pass
         return True
 
-    def _asked(self, pid: int, arguments: list[int]) -> str:
+    def _of_table(self, pid: int, arguments: list[int]) -> int:
         family = _LEVELS[arguments[1]]
         if arguments[2] not in (*_TABLE, *_EXTENSION[family]):
-            return ""
-        try:
-            with open(f"/proc/{pid}/mem", "rb") as memory:
-                memory.seek(arguments[3])
-                text = memory.read(29)
-        except OSError:
-            return ""
-        name = text.partition(b"\0")[0].decode("utf-8", "replace")
-        return f"{family}:{name.lower()}"
+            return 0
+        name = _memory(pid, arguments[3], 29).partition(b"\0")[0].decode("utf-8", "replace").lower()
+        return errno.ENOENT if f"{family}:{name}" in self._lacking else 0
+
+    def _of_link(self, pid: int, arguments: list[int]) -> int:
+        """The kernel's own answer is a message; the caller is to take an error of the call as that."""
+        if "link:bridge" not in self._lacking:
+            return 0
+        data = _memory(pid, arguments[1], min(arguments[2], _LONGEST))
+        asks = data[4:6] == struct.pack("=H", _NEWLINK) and b"bridge\0" in data
+        return errno.EOPNOTSUPP if asks else 0
+
+
+def _memory(pid: int, address: int, size: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/mem", "rb") as memory:
+            memory.seek(address)
+            return memory.read(size)
+    except OSError:
+        return b""
 
 
 def _filter() -> bytes:
-    """Level 0 or 41 and an option of 64 to 69 of getsockopt are handed over."""
+    """What is handed over: getsockopt with level 0 or 41 and an option of 64 to 69; short calls of sendto."""
 
     def step(code: int, value: int, when_true: int = 0, when_false: int = 0) -> bytes:
         return struct.pack("HBBI", code, when_true, when_false, value)
@@ -137,6 +148,9 @@ def _filter() -> bytes:
     return b"".join(
         [
             step(_LOAD, 0),
+            step(_EQUAL, _SENDTO, 0, 2),
+            step(_LOAD, 16 + 16),
+            step(_AT_LEAST, _LONGEST + 1, 8, 7),
             step(_EQUAL, _GETSOCKOPT, 0, 7),
             step(_LOAD, 16 + 8),
             step(_EQUAL, 0, 1, 0),
