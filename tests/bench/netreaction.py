@@ -189,7 +189,8 @@ def _of_agents(lines: list[str]) -> list[int]:
     A call that another process's line interrupts has two lines: its flags are in the first, its child in
     the second.
     """
-    parents: dict[str, str] = {}
+    parents: dict[str, str] = {}  # of threads, too
+    threads: set[str] = set()
     agents: list[str] = []
     flags: dict[str, str] = {}
     for line in lines:
@@ -200,13 +201,16 @@ def _of_agents(lines: list[str]) -> list[int]:
             if not rest.lstrip().startswith("<..."):
                 flags[pid] = rest
             made = _CHILD.search(rest)
-            if made and "CLONE_THREAD" not in flags.get(pid, ""):
+            if made:
                 parents[made[1]] = pid
+                if "CLONE_THREAD" in flags.get(pid, ""):
+                    threads.add(made[1])
     counts = dict.fromkeys(agents, 0)
-    for above in parents.values():
+    for child, parent in parents.items():
+        above = parent
         while above not in counts and above in parents:
             above = parents[above]
-        if above in counts:
+        if above in counts and child not in threads:
             counts[above] += 1
     return list(counts.values())
 

@@ -127,6 +127,7 @@ def _once(
     try:
         cell = cells.make(host, spec.network, name=name, memory=False)
     except BaseException:
+        cgroup.remove_parent(host.hierarchy)
         if guard:
             guard.clear()
         raise
