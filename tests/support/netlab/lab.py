@@ -174,7 +174,7 @@ def inside_of(pid: int) -> Iterator[Space]:
 
 
 def eventually(
-    look: Callable[[], object], expected: object, seconds: float = 5.0, *, step: float = 0.05
+    look: Callable[[], object], expected: object, seconds: float = 20.0, *, step: float = 0.05
 ) -> None:
     """Look until it is as expected; the last look is what a failure shows."""
     found: list[object] = []
