@@ -44,6 +44,16 @@ def test_only_loopback_is_listened_on() -> None:
     assert page.addresses(0) == []
 
 
+def test_what_else_we_listen_on_is_not_the_page(tmp_path: Path) -> None:
+    """Containers ask the spawner's process for names, at the bridge's address."""
+    answer = Record((("keeper", 1 << 22), ("pid", os.getpid())))
+    with socket.create_server(("127.0.0.2", 0)):
+        with pytest.raises(NspawnError, match="the page is not served"):
+            page.find_own(layout(tmp_path, ""), answer)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            assert page.find_own(layout(tmp_path, ""), answer) == server.getsockname()[1]
+
+
 def test_a_port_is_ours_only_with_our_socket(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         ours, number = os.getpid(), server.getsockname()[1]

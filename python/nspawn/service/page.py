@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nspawn.layout import Layout
     from nspawn.model.record import Record
 
+_HOST = "127.0.0.1"
+
 
 def port(layout: Layout) -> int:
     """The port of the page: `page.port` of config.toml, 8080 by default, 0 for no page.
@@ -27,7 +29,7 @@ def port(layout: Layout) -> int:
 
 def addresses(number: int) -> list[str]:
     """What the keeper listens on, as HOST:PORT: loopback only."""
-    return [f"127.0.0.1:{number}", f"[::1]:{number}"] if number else []
+    return [f"{_HOST}:{number}", f"[::1]:{number}"] if number else []
 
 
 def addresses_or_none(layout: Layout) -> list[str]:
@@ -41,11 +43,11 @@ def find_own(layout: Layout, answer: Record) -> int:
 
     answer: of the spawner's ping.  Another program may hold the usual port (facts: web, Threats), so our
     sockets are looked up among those that listen (proc_pid_net(5)): the spawner's, too, for it goes on
-    without the keeper.
+    without the keeper.  It also listens for containers' questions for names, at the bridge's address.
     """
     ours = _sockets(answer.integer("keeper")) | _sockets(answer.integer("pid"))
-    for port_, inode, _address in _listening("/proc/net/tcp"):
-        if inode in ours:
+    for port_, inode, address in _listening("/proc/net/tcp"):
+        if inode in ours and address == _HOST:
             return port_
     again = "reboot" if os.environ.get("ANDROID_ROOT") else "nspawn shutdown && nspawn serve"
     found = trouble(answer)
@@ -105,7 +107,7 @@ def _meets_loopback(address: str) -> bool:
 
     The keeper's own at ::1 does not.
     """
-    return address in ("0.0.0.0", "::", "127.0.0.1")  # noqa: S104
+    return address in ("0.0.0.0", "::", _HOST)  # noqa: S104
 
 
 def _sockets(pid: int) -> set[str]:
