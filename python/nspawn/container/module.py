@@ -18,6 +18,7 @@ _SOON = 1.0  # seconds after a change: a start and a stop are one
 # inotify(7): made, or moved in.
 _APPEARS = 0x100 | 0x80
 _LARGEST = 1 << 16
+_TRIES = 5  # a manager that installs another version writes the file once
 _LABEL = "security.selinux"
 _FAILED = "the module's description is not written"
 _ENDS = {
@@ -130,7 +131,18 @@ class Module:
 
 
 def _replace(path: str, line: str) -> None:
-    """By a file beside it and a rename: a manager that reads meanwhile sees one or the other whole."""
+    """Put the line into the file, as it is then: a manager may write another version's meanwhile."""
+    for _ in range(_TRIES):
+        if _replaced(path, line):
+            return
+    raise OSError(11, "it is written again and again", path)
+
+
+def _replaced(path: str, line: str) -> bool:
+    """By a file beside it and a rename: a manager that reads meanwhile sees one or the other whole.
+
+    False when the file became another one since it was read: what is to be written would undo that.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         before = os.fstat(descriptor)
@@ -141,7 +153,7 @@ def _replace(path: str, line: str) -> None:
         raise OSError(22, "it is no plain file of ours", path)
     fresh = description.rewrite(data, line)
     if fresh == data:
-        return
+        return True
     beside = f"{path}.new"
     try:
         os.unlink(beside)
@@ -154,13 +166,21 @@ def _replace(path: str, line: str) -> None:
         os.fchown(descriptor, before.st_uid, before.st_gid)
         os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
         _label_alike(path, descriptor)
-        os.fsync(descriptor)
+        os.fsync(descriptor)  # may take seconds on a phone that is writing an image
     except OSError:
         os.unlink(beside)
         raise
     finally:
         os.close(descriptor)
+    if _identity(os.lstat(path)) != _identity(before):
+        os.unlink(beside)
+        return False
     os.rename(beside, path)
+    return True
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _label_alike(path: str, descriptor: int) -> None:
