@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -82,7 +83,9 @@ class Lab:
     def _plug(self, line: Line, *, only6: bool = False) -> None:
         world = self.spaces[line.title]
         self.phone.ip(
-            f"link add {line.device} type veth peer name to-phone netns {world.name}",
+            # A radio keeps its address: others' ARP tables still have it when the interface returns.
+            f"link add {line.device} address {_mac(line.title)}"
+            f" type veth peer name to-phone netns {world.name}",
             f"link set {line.device} up",
             *([] if only6 else [f"addr add {line.near4}/{line.length4} dev {line.device}"]),
             f"addr add {line.near6}/{line.length6} dev {line.device} nodad",
@@ -171,6 +174,10 @@ def inside_of(pid: int) -> Iterator[Space]:
         yield space
     finally:
         space.close()
+
+
+def _mac(title: str) -> str:
+    return "02:00:" + ":".join(f"{byte:02x}" for byte in zlib.crc32(title.encode()).to_bytes(4, "big"))
 
 
 def eventually(

@@ -16,6 +16,7 @@ from tests.support.netlab.spaces import Space
 LOCAL_NETWORK = 97
 _LEGACY_NETWORK, _LEGACY_SYSTEM = 98, 99
 _FIRST_NETID = 100
+_TRIES = 5
 #: The table of an interface; of its local routes, Android 13 and later.
 _TABLES, _LOCAL_TABLES = 1000, 1000000000
 #: An app of its own has the VPN: it does not use it.
@@ -240,9 +241,12 @@ class FakeNetd:
             self.space.ip(*(f"rule {what} {rule}" for rule in rules), family=family)
 
     def _forget_rules(self) -> None:
-        # As netd: what a dump gives, one after the other, all but priority 0.
+        # As netd: what a dump gives, one after the other, all but priority 0.  One of the dump may have gone
+        # meanwhile, by the program's doing: then the rest are left to the next try.
         for family in (4, 6):
-            self.space.check("ip", f"-{family}", "rule", "flush")
+            words = ("ip", f"-{family}", "rule", "flush")
+            if all(self.space.run(*words).status for _ in range(_TRIES)):
+                self.space.check(*words)
 
     def _iptables(self, script: str, family: int) -> None:
         program = self._root / "system/bin" / ("iptables-restore" if family == 4 else "ip6tables-restore")
