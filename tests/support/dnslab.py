@@ -89,7 +89,7 @@ class DnsLab:
             check(["ip", "netns", "add", self.space(name)])
             self._spaces.append(self.space(name))
             self.ip(name, "link set lo up")
-        self.ip("host", "link add br0 type bridge")
+        self.ip("host", "link add br0 address 02:00:0a:0b:00:01 type bridge")
         self.ip("host", f"addr add {GATEWAY}/24 dev br0")
         self.ip("host", f"addr add {GATEWAY6}/64 dev br0 nodad")
         self.ip("host", "link set br0 up")
