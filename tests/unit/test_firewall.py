@@ -40,18 +40,18 @@ def published(*texts: str) -> FirewallInput:
 def test_the_rules_without_any_forward() -> None:
     est = "-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT"
     assert rules(4, BASE) == [
-        "raw PREROUTING -i nspawn_br1 -j NSPAWN-GUARD",
-        "raw NSPAWN-GUARD -s 127.0.0.0/8 -j DROP",
-        "raw NSPAWN-GUARD -d 127.0.0.0/8 -j DROP",
         "filter INPUT -i nspawn_br1 -j NSPAWN-INPUT",
         "filter FORWARD -i nspawn_br1 -j NSPAWN-FROM",
         "filter FORWARD -o nspawn_br1 -j NSPAWN-TO",
+        "filter NSPAWN-INPUT -s 127.0.0.0/8 -j DROP",
+        "filter NSPAWN-INPUT -d 127.0.0.0/8 -m conntrack ! --ctstate SNAT,DNAT -j DROP",
         f"filter NSPAWN-INPUT {est}",
         "filter NSPAWN-INPUT -d 10.11.0.1 -p udp -m udp --dport 53 -j ACCEPT",
         "filter NSPAWN-INPUT -d 10.11.0.1 -p tcp -m tcp --dport 53 -j ACCEPT",
         "filter NSPAWN-INPUT -p icmp -j ACCEPT",
         f"filter NSPAWN-FROM {CLAMP}",
         f"filter NSPAWN-FROM {est}",
+        "filter NSPAWN-FROM -s 127.0.0.0/8 -j DROP",
         "filter NSPAWN-FROM -o nspawn_br1 -j ACCEPT",
         "filter NSPAWN-FROM -m conntrack --ctstate INVALID -j DROP",
         "filter NSPAWN-FROM -j ACCEPT",
@@ -71,7 +71,7 @@ def matched(family: int, wanted: FirewallInput, way: str) -> list[str]:
     """What a packet of a connection is compared with on its way through; way: where our interface is."""
     made = firewall.tables(family, wanted, Features())
     found = []
-    for table, builtin in (("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("filter", "FORWARD")):
+    for table, builtin in (("mangle", "PREROUTING"), ("filter", "FORWARD")):
         for jump in made[table].get(builtin, ()):
             found.append(jump)
             if jump.startswith(f"{way} ") and (way == "-i" or builtin == "FORWARD"):
@@ -86,9 +86,10 @@ def test_a_packet_of_a_connection_meets_few_rules() -> None:
     """Each rule costs throughput; the ways of new connections are longer."""
     wanted = published("80:80")._replace(marks=(Mark(1, "wlan0", "wlan0"), Mark(2, "rmnet0", "rmnet0")))
     for family in (4, 6):
-        assert len(matched(family, wanted, "-i")) == 8
-        assert len(matched(family, wanted, "-o")) == 6
+        assert len(matched(family, wanted, "-i")) == 5
+        assert len(matched(family, wanted, "-o")) == 5
         assert "mangle FORWARD" not in " ".join(rules(family, wanted))
+        assert not firewall.tables(family, wanted, Features())["raw"]
 
 
 @pytest.mark.parametrize(
@@ -166,10 +167,35 @@ def test_without_one_feature_nothing_of_it_is_asked_for(family: int, missing: st
     assert not any(rule.startswith(f"{missing} ") or words.get(missing, "\0") in rule for rule in found)
     if missing != "filter":
         lo = "127.0.0.0/8" if family == 4 else "::1/128"
-        assert any(rule.endswith(f" -d {lo} -j DROP") for rule in found)  # the guard is always somewhere
+        assert any(
+            f" -d {lo} " in rule and rule.endswith("-j DROP") for rule in found
+        )  # the guard is always somewhere
     noted = firewall.notes(family, features)
-    assert len(noted) == ((missing, family) != ("raw", 6))
+    assert len(noted) == (missing != "raw")
     assert all(note.why and "CONFIG_" in note.hint for note in noted)
+
+
+@pytest.mark.parametrize(
+    ("features", "table"),
+    [
+        (Features(), "filter NSPAWN-INPUT"),
+        (Features(conntrack=False), "raw NSPAWN-GUARD"),
+        (Features(conntrack=False, raw=False), "mangle NSPAWN-REPLY"),
+        (Features(conntrack=False, raw=False, mangle=False), "filter NSPAWN-INPUT"),
+    ],
+)
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_loopback_is_guarded_in_one_place(family: int, features: Features, table: str) -> None:
+    lo = "127.0.0.0/8" if family == 4 else "::1/128"
+    found = [
+        rule
+        for rule in rules(family, published("80:80"), features)
+        if f" -d {lo} " in rule and "DROP" in rule
+    ]
+    assert len(found) == 1
+    assert found[0].startswith(table)
+    noted = [note for note in firewall.notes(family, features) if "loopback" in note.what]
+    assert len(noted) == (family == 4 and not features.raw)
 
 
 def test_a_whole_kernel_is_not_worth_a_note() -> None:

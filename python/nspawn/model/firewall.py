@@ -58,7 +58,9 @@ def notes(family: int, features: Features) -> list[Note]:
             "containers reach nothing outside" if family == 4 else "no IPv6 by translation, and no forwards"
         )
         found.append(Note(cost, f"the table nat of IPv{family} is missing", config.format(f"{ip}_NF_NAT")))
-    if not features.raw and family == 4:  # of IPv6 the kernel itself refuses ::1 from outside
+    if (
+        not features.raw and not features.conntrack and family == 4
+    ):  # of IPv6 the kernel itself refuses ::1 from outside
         later = "mangle" if features.mangle else "filter"
         found.append(
             Note(
@@ -126,14 +128,30 @@ class _Side:
         return tuple(self._each(f"-i {{}} -j {chain}"))
 
     # What containers send to the machine's loopback, or in its name.  On their interface 127.0.0.0/8 is no
-    # martian, because route_localnet is on for forwards from the machine itself.  Best before conntrack; in
-    # mangle the replies to 127.0.0.1 are still to the gateway's address, in filter they are not any more.
+    # martian, because route_localnet is on for forwards from the machine itself; ::1 the kernel refuses.
+    #
+    # With conntrack it is kept out where packets enter the machine, so that those that are passed on do not
+    # pay for it: what is to 127.0.0.0/8 there by a translation of ours are answers to the machine's loopback,
+    # and the page.  Who takes its address as the source is a martian (net/ipv4/fib_frontend.c:
+    # fib_validate_source), whatever route_localnet says.
+    #
+    # Else before the translation, in raw or mangle; in filter only where a kernel has neither.
     def _guard(self) -> list[str]:
         lo = _LOOPBACK[self.family]
+        if self.features.conntrack:
+            return [f"-s {lo} -j DROP", f"-d {lo} -m conntrack ! --ctstate SNAT,DNAT -j DROP"]
         return [f"-s {lo} -j DROP", f"-d {lo} -j DROP"]
 
+    @property
+    def _guarded_in(self) -> str:
+        """The table in which the guard is."""
+        features = self.features
+        if features.conntrack:
+            return "filter"
+        return "raw" if features.raw else "mangle" if features.mangle else "filter"
+
     def raw(self) -> dict[str, tuple[str, ...]]:
-        if not self.features.raw:
+        if self._guarded_in != "raw":
             return {}
         return {"PREROUTING": self._from("NSPAWN-GUARD"), "NSPAWN-GUARD": tuple(self._guard())}
 
@@ -148,16 +166,15 @@ class _Side:
         }
 
     def _input(self) -> list[str]:
-        rules = []
-        if self.features.conntrack:
-            rules.append("-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
-        if self._page:
-            rules.append(f"-d 127.0.0.1/32 -p tcp -m tcp --dport {self._page} -j ACCEPT")
-        if not self.features.raw and not self.features.mangle:
-            rules += self._guard()
-        for proto in ("udp", "tcp"):
-            rules.append(f"-d {self.gateway} -p {proto} -m {proto} --dport 53 -j ACCEPT")
-        return [*rules, f"-p {_ICMP[self.family]} -j ACCEPT"]
+        page = [f"-d 127.0.0.1/32 -p tcp -m tcp --dport {self._page} -j ACCEPT"] if self._page else []
+        established = (
+            ["-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT"] if self.features.conntrack else []
+        )
+        guard = self._guard() if self._guarded_in == "filter" else []
+        # Without conntrack nothing tells the page by its translation.
+        rules = [*guard, *established, *page] if self.features.conntrack else [*page, *guard]
+        names = [f"-d {self.gateway} -p {proto} -m {proto} --dport 53 -j ACCEPT" for proto in ("udp", "tcp")]
+        return [*rules, *names, f"-p {_ICMP[self.family]} -j ACCEPT"]
 
     def _first(self) -> list[str]:
         """All that a packet of a connection meets when it is passed on: most packets are of one.
@@ -173,6 +190,8 @@ class _Side:
     def _leaving(self) -> list[str]:
         """Everything from containers, to each other also."""
         rules = self._each("-o {} -j ACCEPT")
+        if self._guarded_in == "filter":
+            rules.insert(0, f"-s {_LOOPBACK[self.family]} -j DROP")
         if self.features.conntrack:
             # It would leave with its own address, untranslated.
             rules.append("-m conntrack --ctstate INVALID -j DROP")
@@ -210,7 +229,7 @@ class _Side:
     def mangle(self) -> dict[str, tuple[str, ...]]:
         if not self.features.mangle:
             return {}
-        rules = [] if self.features.raw else self._guard()
+        rules = self._guard() if self._guarded_in == "mangle" else []
         if self._marked and self._marks():
             rules.append(_RESTORE)
         return {"PREROUTING": self._from("NSPAWN-REPLY"), "NSPAWN-REPLY": tuple(rules)} if rules else {}

@@ -105,7 +105,7 @@ def _of_tables(found: Features) -> list[Feature]:
         _row(
             "raw",
             "IP_NF_RAW",
-            have=found.raw,
+            have=found.raw or found.conntrack,
             cost="The machine's own services on loopback are guarded a step later.",
         ),
         _row(
