@@ -20,11 +20,11 @@ from nspawn.service import config, finishing, imageindex
 from nspawn.service.imagesources import Network, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from nspawn.layout import Layout
     from nspawn.model.finish import Finished, FinishWish
-    from nspawn.model.image import Image, ImageConfig, Layer, LayerStream, Source
+    from nspawn.model.image import Image, Layer, LayerStream, Source
     from nspawn.model.imageref import ImageRef
     from nspawn.model.progress import Asked, Progress, Report
 
@@ -57,9 +57,10 @@ class Filled:
     skipped: int
 
     @property
-    def config(self) -> ImageConfig | None:
-        """Of an OCI image; None for a distribution."""
-        return self.image.config
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how it was made."""
+        left = f"{self.skipped} files or attributes could not be kept by this file system"
+        return (*((left,) if self.skipped else ()), *self.finished.notes)
 
 
 def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
