@@ -66,8 +66,8 @@ class Filled:
 def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
     """What fetching needs, by config.toml and the environment; names are looked up as the phone does."""
     resolver.install()
-    fetching = config.load(layout).images
-    client = Client(fetching)
+    fetching = config.fetching(layout)
+    client = Client(fetching, cancelled=cancelled)
     return Network(
         layout=layout,
         fetching=fetching,
