@@ -63,7 +63,8 @@ class Image:
 
     reference: as a person may write it again; title: for a person (`Debian 13 (trixie)`).
     layers: in the order in which they are applied.  config: None for a distribution.
-    serial: which build of it (a version of the image server, a manifest's digest).
+    serial: which build of it (a version of the image server, a manifest's digest).  notes: what a person
+    should know of how it was chosen.
     """
 
     reference: str
@@ -72,6 +73,7 @@ class Image:
     config: ImageConfig | None = None
     serial: str = ""
     arch: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int | None:

@@ -1,69 +1,183 @@
-"""Images: from a reference to a complete root file system, and what is kept of them."""
+"""Images: from a reference to a complete root file system."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+import os
+from collections import deque
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO
+
+from nspawn.android import resolver
+from nspawn.errors import NspawnError
+from nspawn.images import finish, tarball
+from nspawn.images.blobs import Blobs
+from nspawn.images.fetch import Fetcher
+from nspawn.images.http import Client
+from nspawn.model.image import LAYER
+from nspawn.model.progress import Cancelled
+from nspawn.service import config, finishing, imageindex
+from nspawn.service.imagesources import Network, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nspawn.layout import Layout
     from nspawn.model.finish import Finished, FinishWish
-    from nspawn.model.image import ImageConfig
+    from nspawn.model.image import Image, Layer, LayerStream, Source
     from nspawn.model.imageref import ImageRef
-    from nspawn.model.progress import Asked, Report
+    from nspawn.model.progress import Asked, Progress, Report
+
+#: Bytes of the disk that stay free.
+RESERVE = 64 << 20
+#: Layers that arrive at once: one is unpacked, the others fill their buffers meanwhile.
+_AHEAD = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a reference stands for now, and what of it can be read.  keep: it is stored as well."""
+
+    source: Source
+    image: Image
+    keep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
     """What a root file system was made from.
 
-    reference: as it was resolved; title: for a person; serial: which build.  config: of an OCI image, else
-    None.  finished: what was done after the extraction (the password is in it).  digests: of its layers.
-    bytes: of the content; skipped: entries and attributes that could not be kept.
+    finished: what was done after the extraction (the password is in it).  bytes: of the content; skipped:
+    entries and attributes that this file system cannot hold.
     """
 
-    reference: str
-    title: str
-    serial: str
-    config: ImageConfig | None
-    finished: Finished | None
-    digests: tuple[str, ...]
+    image: Image
+    finished: Finished
     bytes: int
     skipped: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how it was made."""
+        left = f"{self.skipped} files or attributes could not be kept by this file system"
+        return (*((left,) if self.skipped else ()), *self.finished.notes)
+
+
+def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
+    """What fetching needs, by config.toml and the environment; names are looked up as the phone does."""
+    resolver.install()
+    fetching = config.load(layout).images
+    client = Client(fetching)
+    return Network(
+        layout=layout,
+        fetching=fetching,
+        client=client,
+        fetcher=Fetcher(client, fetching, cancelled),
+        keep=Blobs(layout.images) if keep else None,
+    )
+
+
+def choose(
+    layout: Layout,
+    reference: ImageRef,
+    report: Report,
+    cancelled: Asked,
+    *,
+    arch: str = "",
+    keep: bool = False,
+    file: BinaryIO | None = None,
+) -> Choice:
+    """Resolve the reference: only an index or a manifest is fetched.
+
+    arch: "" for this machine's.  keep: `fill` stores what it fetches.  file: an open archive (standard
+    input, an upload), with a `File` reference.  Raises NotFound, Damaged, failures of the network.
+    """
+    source = source_of(network(layout, cancelled, keep=keep), reference, arch=arch, file=file)
+    return Choice(source=source, image=source.resolve(report, cancelled), keep=keep)
 
 
 def fill(
     layout: Layout,
-    reference: ImageRef,
+    choice: Choice,
     target: str,
     wish: FinishWish,
     report: Report,
     cancelled: Asked,
     *,
-    keep: bool = False,
-    file: BinaryIO | None = None,
     hold: Sequence[int] = (),
 ) -> Filled:
     """Put the image into the empty folder `target`, which is the caller's to remove after a failure.
 
-    keep: also store what is fetched.  file: an open archive (standard input, an upload), with a `File`
-    reference.  hold: descriptors that the unpacking process keeps open.  Resolves, checks the free space,
-    fetches and unpacks at once, verifies, finishes (`images.finish`), and notes the image in the index when
-    it is kept.  Raises NspawnError's family, Cancelled.
+    hold: descriptors that the unpacking process keeps open.  Checks the free space, fetches, verifies and
+    unpacks at once, finishes (`images.finish`), and notes the image in the index when it is kept.
     """
-    raise NotImplementedError
+    image = choice.image
+    check_space(target, image, _missing(layout, image) if choice.keep else 0)
+    count = skipped = done = 0
+    with ExitStack() as undo:
+        for layer, stream in _streams(choice, undo):
+            unpacked = tarball.extract(
+                stream,
+                target,
+                _onwards(report, done, image.size),
+                cancelled,
+                size=layer.size,
+                keep=hold,
+                layer=layer.kind == LAYER,
+            )
+            stream.close()
+            count, skipped, done = count + unpacked.bytes, skipped + unpacked.skipped, done + (layer.size or 0)
+    tarball.check(target)
+    if cancelled():
+        raise Cancelled
+    finished = finish.finish(target, wish, finishing.facts(layout), report)
+    if choice.keep:
+        imageindex.note(layout, image)
+    return Filled(image=image, finished=finished, bytes=count, skipped=skipped)
 
 
-class Images:
-    """What is stored, and what can be had."""
+def check_space(target: str, image: Image, stored: int = 0) -> None:
+    """Refuse what cannot fit: about the content's size, by the archives' and their compression.
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+    stored: bytes that are kept besides.  What passes is counted again while it is unpacked.
+    """
+    needed = image.estimate + stored
+    disk = os.statvfs(target)
+    free = max(0, disk.f_bavail * disk.f_frsize - RESERVE)
+    if needed <= free:
+        return
+    raise NspawnError(
+        f"there is not enough space for {image.title}",
+        f"it takes about {_mib(needed)} and {_mib(free)} are free",
+        f"Free about {_mib(needed - free)} first, or use a smaller image.",
+    )
 
-    def search(
-        self, text: str, report: Report, cancelled: Asked, *, arch: str = "", fresh: bool = False
-    ) -> Sequence[Any]:
-        """What the image server has for a distribution (all of them: ""), by name and release."""
-        raise NotImplementedError
+
+def _mib(count: int) -> str:
+    return f"{-(-count >> 20)} MiB"
+
+
+def _missing(layout: Layout, image: Image) -> int:
+    blobs = Blobs(layout.images)
+    return sum(
+        layer.size or 0 for layer in image.layers if layer.blob is not None and not blobs.has(layer.blob.digest)
+    )
+
+
+def _streams(choice: Choice, undo: ExitStack) -> Iterator[tuple[Layer, LayerStream]]:
+    """Every layer with its stream, in order; the next ones are opened early."""
+    waiting: deque[tuple[Layer, LayerStream]] = deque()
+    for layer in choice.image.layers:
+        waiting.append((layer, undo.enter_context(closing(choice.source.open(layer)))))
+        if len(waiting) == _AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _onwards(report: Report, before: int, total: int | None) -> Report:
+    """The progress of one layer as that of the image."""
+
+    def tell(step: Progress) -> None:
+        report(replace(step, done=before + step.done, total=total))
+
+    return tell
