@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from nspawn.android import resolver
 from nspawn.errors import NspawnError
 from nspawn.images import finish, tarball
-from nspawn.images.blobs import Blobs
+from nspawn.images.blobs import Blobs, Kept
 from nspawn.images.fetch import Fetcher
 from nspawn.images.http import Client
 from nspawn.model.image import LAYER
 from nspawn.model.progress import Cancelled
-from nspawn.service import config, finishing, imageindex
+from nspawn.images.simplestreams import ImageServer
+from nspawn.service import config, finishing
 from nspawn.service.imagesources import Network, source_of
 
 if TYPE_CHECKING:
@@ -77,6 +79,11 @@ def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
     )
 
 
+def server(needed: Network) -> ImageServer:
+    """The image server of config.toml, or of NSPAWN_IMAGE_SERVER."""
+    return ImageServer(needed.layout, needed.fetching, needed.client, os.environ)
+
+
 def choose(
     layout: Layout,
     reference: ImageRef,
@@ -132,7 +139,7 @@ def fill(
         raise Cancelled
     finished = finish.finish(target, wish, finishing.facts(layout), report)
     if choice.keep:
-        imageindex.note(layout, image)
+        _note(layout, image)
     return Filled(image=image, finished=finished, bytes=count, skipped=skipped)
 
 
@@ -151,6 +158,21 @@ def check_space(target: str, image: Image, stored: int = 0) -> None:
         f"it takes about {_mib(needed)} and {_mib(free)} are free",
         f"Free about {_mib(needed - free)} first, or use a smaller image.",
     )
+
+
+def _note(layout: Layout, image: Image) -> None:
+    digests = tuple(layer.blob.digest for layer in image.layers if layer.blob is not None)
+    record = Kept(
+        reference=image.reference,
+        title=image.title,
+        digests=digests,
+        arch=image.arch,
+        serial=image.serial,
+        date=int(time.time()),
+        size=image.size or 0,
+    )
+    if digests:
+        Blobs(layout.images).note(record)
 
 
 def _mib(count: int) -> str:
