@@ -148,7 +148,9 @@ def _add_create(create: argparse.ArgumentParser) -> None:
         "--command", metavar="WORDS", help="what it runs (default: what the image says, or a shell)"
     )
     create.add_argument(
-        "--boot", action="store_true", help="run the rootfs's own init (default for a distribution that has one)"
+        "--boot",
+        action="store_true",
+        help="run the rootfs's own init (default for a distribution that has one)",
     )
     create.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     create.add_argument("--bind", action="append", default=[], metavar="SRC:DST[:ro]", help="may be repeated")

@@ -109,7 +109,14 @@ def _fetch(
 
     rootfs = new.make_rootfs()
     choice = images.choose(
-        layout, source.reference, report, cancelled, arch=source.arch, keep=source.keep, file=source.file
+        layout,
+        source.reference,
+        report,
+        cancelled,
+        arch=source.arch,
+        keep=source.keep,
+        file=source.file,
+        size=source.size,
     )
     wish = replace(source.wish, network=request.settings.network.mode)
     if choice.image.config is not None and wish.password is None:

@@ -93,13 +93,15 @@ def choose(
     arch: str = "",
     keep: bool = False,
     file: BinaryIO | None = None,
+    size: int | None = None,
 ) -> Choice:
     """Resolve the reference: only an index or a manifest is fetched.
 
     arch: "" for this machine's.  keep: `fill` stores what it fetches.  file: an open archive (standard
-    input, an upload), with a `File` reference.  Raises NotFound, Damaged, failures of the network.
+    input, an upload), with a `File` reference; size: of it.  Raises NotFound, Damaged, failures of the network.
     """
-    source = source_of(network(layout, cancelled, keep=keep), reference, arch=arch, file=file)
+    needed = network(layout, cancelled, keep=keep)
+    source = source_of(needed, reference, arch=arch, file=file, size=size)
     return Choice(source=source, image=source.resolve(report, cancelled), keep=keep)
 
 
@@ -133,7 +135,11 @@ def fill(
                 layer=layer.kind == LAYER,
             )
             stream.close()
-            count, skipped, done = count + unpacked.bytes, skipped + unpacked.skipped, done + (layer.size or 0)
+            count, skipped, done = (
+                count + unpacked.bytes,
+                skipped + unpacked.skipped,
+                done + (layer.size or 0),
+            )
     tarball.check(target)
     if cancelled():
         raise Cancelled
@@ -182,7 +188,9 @@ def _mib(count: int) -> str:
 def _missing(layout: Layout, image: Image) -> int:
     blobs = Blobs(layout.images)
     return sum(
-        layer.size or 0 for layer in image.layers if layer.blob is not None and not blobs.has(layer.blob.digest)
+        layer.size or 0
+        for layer in image.layers
+        if layer.blob is not None and not blobs.has(layer.blob.digest)
     )
 
 

@@ -87,7 +87,12 @@ class FileSource:
 
 
 def source_of(
-    network: Network, ref: imageref.ImageRef, *, arch: str = "", file: BinaryIO | None = None
+    network: Network,
+    ref: imageref.ImageRef,
+    *,
+    arch: str = "",
+    file: BinaryIO | None = None,
+    size: int | None = None,
 ) -> Source:
     """The source for one reference.  file: instead of the path of a `File`."""
     match ref:
@@ -98,7 +103,7 @@ def source_of(
         case imageref.Url():
             return UrlSource(network, ref)
         case imageref.File():
-            return FileSource(file or ref.path)
+            return FileSource(file or ref.path, size)
         case imageref.Builtin():
             raise UsageError("'builtin' is not fetched: it comes along")
     assert_never(ref)

@@ -194,4 +194,3 @@ class Images:
     def _stored(self, record: Kept) -> Stored:
         missing = tuple(digest for digest in record.digests if not self._blobs.has(digest))
         return Stored(kept=record, missing=missing)
-
