@@ -59,7 +59,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from nspawn.service import clock
 
     images = _images()
-    found = images.list()
+    found = images.kept()
     if arguments.json:
         return base.say_json([each.as_dict() for each in found])
     for problem in images.problems():

@@ -15,9 +15,9 @@ from nspawn.images import finish, tarball
 from nspawn.images.blobs import Blobs, Kept
 from nspawn.images.fetch import Fetcher
 from nspawn.images.http import Client
+from nspawn.images.simplestreams import ImageServer
 from nspawn.model.image import LAYER
 from nspawn.model.progress import Cancelled
-from nspawn.images.simplestreams import ImageServer
 from nspawn.service import config, finishing
 from nspawn.service.imagesources import Network, source_of
 
@@ -98,7 +98,7 @@ def choose(
     """Resolve the reference: only an index or a manifest is fetched.
 
     arch: "" for this machine's.  keep: `fill` stores what it fetches.  file: an open archive (standard
-    input, an upload), with a `File` reference; size: of it.  Raises NotFound, Damaged, failures of the network.
+    input, an upload), with a `File` reference; size: of it.  Raises NotFound, Damaged, Unreachable.
     """
     needed = network(layout, cancelled, keep=keep)
     source = source_of(needed, reference, arch=arch, file=file, size=size)

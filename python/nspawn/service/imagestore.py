@@ -105,7 +105,7 @@ class Images:
         self._lock = threading.Lock()
         self._known: tuple[float, Catalog, tuple[str, ...]] | None = None
 
-    def list(self) -> list[Stored]:
+    def kept(self) -> list[Stored]:
         """The newest first."""
         records, _damaged = self._blobs.records()
         return [self._stored(record) for record in records]
@@ -116,9 +116,9 @@ class Images:
 
     def get(self, name: str) -> Stored:
         """By its id, the beginning of that, or its reference; NotFound, UsageError when several match."""
-        found = [each for each in self.list() if name in (each.kept.id, each.kept.reference)]
+        found = [each for each in self.kept() if name in (each.kept.id, each.kept.reference)]
         if not found and len(name) >= 4:
-            found = [each for each in self.list() if each.kept.id.startswith(name)]
+            found = [each for each in self.kept() if each.kept.id.startswith(name)]
         if not found:
             raise NotFound(f"there is no stored image {name[:80]!r}", hint="See: nspawn image list")
         if len(found) > 1:
@@ -130,12 +130,12 @@ class Images:
         """Forget an image, and remove the blobs that no other one needs; containers stay as they are."""
         stored = self.get(name)
         self._blobs.forget(stored.kept.id)
-        return self._blobs.prune(keep_parts=True)
+        return self._blobs.prune()
 
     def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned:
         """Remove what no image needs, and what broken downloads left; everything: all images too."""
         if everything:
-            for stored in self.list():
+            for stored in self.kept():
                 self._blobs.forget(stored.kept.id)
         return self._blobs.prune(report, cancelled)
 

@@ -12,9 +12,9 @@ from flask import Blueprint, Response, jsonify, request
 
 from nspawn.errors import NspawnError
 from nspawn.model import settings
+from nspawn.model.imageref import File
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Report
-from nspawn.model.imageref import File
 from nspawn.service.containers import Builtin, CreateRequest, Folder, FromImage, Source, Tarball
 from nspawn.service.jobs import Result
 from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong

@@ -24,7 +24,7 @@ def image_routes(services: Services) -> Blueprint:
     @routes.get(BASE)
     def listing() -> Response:
         images = services.images()
-        return jsonify(images=[each.as_dict() for each in images.list()], problems=images.problems())
+        return jsonify(images=[each.as_dict() for each in images.kept()], problems=images.problems())
 
     @routes.get(f"{BASE}/catalog")
     def catalog() -> Response:

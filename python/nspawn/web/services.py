@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nspawn.model.progress import Asked, Report
     from nspawn.images.blobs import Pruned
+    from nspawn.model.progress import Asked, Report
     from nspawn.service.containers import CreateRequest, Outcome
     from nspawn.service.jobs import Jobs
     from nspawn.web.auth import AccessPort
@@ -73,7 +73,7 @@ class NetworkPort(Protocol):
 class ImagesPort(Protocol):
     """Images, as `nspawn.service.imagestore.Images` has them."""
 
-    def list(self) -> Sequence[Described]: ...
+    def kept(self) -> Sequence[Described]: ...
     def problems(self) -> Sequence[str]: ...
     def remove(self, name: str) -> Pruned: ...
     def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned: ...
