@@ -20,8 +20,8 @@ _LARGEST = 1 << 20
 _OPTIONS = ("variant", "arch", "keep", "password", "lock_password", "ssh_keys", "skip")
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+def add(parser: argparse._ActionsContainer) -> None:
+    """The options, for a parser or a group of one."""
     parser.add_argument("--variant", metavar="NAME", help="of a distribution's image (default: 'default')")
     parser.add_argument("--arch", metavar="ARCH", help="for another machine than this one: amd64, arm64, ...")
     parser.add_argument("--keep", action="store_true", help="store what is fetched, for the next time")

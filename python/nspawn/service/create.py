@@ -109,9 +109,18 @@ def _fetch(
 
     rootfs = new.make_rootfs()
     choice = images.choose(
-        layout, source.reference, report, cancelled, arch=source.arch, keep=source.keep, file=source.file
+        layout,
+        source.reference,
+        report,
+        cancelled,
+        arch=source.arch,
+        keep=source.keep,
+        file=source.file,
+        size=source.size,
     )
     wish = replace(source.wish, network=request.settings.network.mode)
+    if choice.image.config is not None and wish.password is None:
+        wish = replace(wish, skip=wish.skip | {"password"})  # an application, where nobody logs in
     filled = images.fill(layout, choice, rootfs, wish, report, cancelled, hold=(new.at,))
     image = filled.image
     settings, notes = imagesettings.combined(request.settings, request.given, image, rootfs)

@@ -14,14 +14,14 @@ from nspawn.model.runspec import INITS
 from nspawn.model.settings import KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Set as AbstractSet
 
     from nspawn.model.image import Image, ImageConfig
     from nspawn.model.settings import Settings
 
 
 def combined(
-    asked: Settings, given: Collection[str], image: Image, rootfs: str
+    asked: Settings, given: AbstractSet[str], image: Image, rootfs: str
 ) -> tuple[Settings, tuple[str, ...]]:
     """The settings of a container of this image, and what a person should know of them.
 
@@ -39,7 +39,7 @@ def combined(
 
 
 def _of_config(
-    asked: Settings, given: Collection[str], config: ImageConfig
+    asked: Settings, given: AbstractSet[str], config: ImageConfig
 ) -> tuple[Settings, tuple[str, ...]]:
     wanted: dict[str, object] = {
         "user": config.user,

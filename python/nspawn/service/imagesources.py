@@ -15,8 +15,8 @@ from nspawn.model.blob import Blob
 from nspawn.model.image import Image, Layer
 
 if TYPE_CHECKING:
-    from nspawn.images.fetch import Fetcher
     from nspawn.images.blobs import Blobs
+    from nspawn.images.fetch import Fetcher
     from nspawn.images.http import Client
     from nspawn.layout import Layout
     from nspawn.model.fetching import Fetching
@@ -53,10 +53,10 @@ class UrlSource:
         self._network = network
         self._ref = ref
 
-    def resolve(self, report: Report, cancelled: Asked) -> Image:
+    def resolve(self, _report: Report, _cancelled: Asked, /) -> Image:
         """What the reference says itself."""
         name = unquote(os.path.basename(urlsplit(self._ref.url).path)) or "archive"
-        blob = Blob(f"sha256:{self._ref.sha256}", None, (self._ref.url,))
+        blob = Blob(digest=f"sha256:{self._ref.sha256}", urls=(self._ref.url,))
         layer = Layer(blob=blob, name=name, compression=compression_of(name))
         return Image(reference=str(self._ref), title=printable(name), layers=(layer,))
 
@@ -73,7 +73,7 @@ class FileSource:
         self._file = file
         self._size = size
 
-    def resolve(self, report: Report, cancelled: Asked) -> Image:
+    def resolve(self, _report: Report, _cancelled: Asked, /) -> Image:
         """Its name and size; NotFound, UsageError for what is no file."""
         name, size = "archive", self._size
         if isinstance(self._file, str):
@@ -87,7 +87,12 @@ class FileSource:
 
 
 def source_of(
-    network: Network, ref: imageref.ImageRef, *, arch: str = "", file: BinaryIO | None = None
+    network: Network,
+    ref: imageref.ImageRef,
+    *,
+    arch: str = "",
+    file: BinaryIO | None = None,
+    size: int | None = None,
 ) -> Source:
     """The source for one reference.  file: instead of the path of a `File`."""
     match ref:
@@ -98,7 +103,7 @@ def source_of(
         case imageref.Url():
             return UrlSource(network, ref)
         case imageref.File():
-            return FileSource(file or ref.path)
+            return FileSource(file or ref.path, size)
         case imageref.Builtin():
             raise UsageError("'builtin' is not fetched: it comes along")
     assert_never(ref)

@@ -111,7 +111,9 @@ class Jobs:
             for job in running:
                 if job.container == container:
                     raise Conflict(
-                        f"{container} is busy", f"{job.kind} is still at work", "Wait for it or cancel it."
+                        f"{container or 'the store of images'} is busy",
+                        f"{job.kind} is still at work",
+                        "Wait for it or cancel it.",
                     )
             if len(running) >= MOST_RUNNING:
                 raise Busy(f"{len(running)} jobs are at work", hint="Wait for one of them to end.")
