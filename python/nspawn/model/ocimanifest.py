@@ -91,10 +91,20 @@ def check(data: bytes, digest: str, what: str) -> None:
         raise Damaged(f"{what} is not what it should be", f"its digest is {found} and not {digest}")
 
 
-def read(data: bytes, what: str) -> Mapping[str, object]:
-    """The JSON object in the bytes, or Damaged.  what: for the errors, such as "the manifest"."""
+def check_size(data: bytes, what: str) -> None:
+    """Damaged when there are more bytes than such a document ever has."""
     if len(data) > LARGEST_DOCUMENT:
         raise Damaged(f"{what} cannot be read", f"it has more than {LARGEST_DOCUMENT >> 20} MiB")
+
+
+def is_digest(text: str) -> bool:
+    """Whether it is `sha256:` and 64 digits."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def read(data: bytes, what: str) -> Mapping[str, object]:
+    """The JSON object in the bytes, or Damaged.  what: for the errors, such as "the manifest"."""
+    check_size(data, what)
     try:
         document = json.loads(data)
     except RecursionError:
@@ -171,6 +181,29 @@ def choose(index: Index, machine: Platform, what: str) -> Descriptor:
     raise missing(what, machine, [image.platform for image in images if image.platform])
 
 
+def named(index: Index, name: str, what: str) -> Index:
+    """Of a layout's index: the images of one name (a tag, or all of it), or of the only one with ""."""
+    images = [image for image in index.images if not image.attestation]
+    names = {image.name for image in images}
+    if name:
+        images = [
+            image for image in images if image.name and name in (image.name, image.name.rpartition(":")[2])
+        ]
+    if not images or len({image.name for image in images}) > 1:
+        raise unclear(what, name, [each for each in names if each])
+    return Index(images=tuple(images))
+
+
+def unclear(what: str, name: str, names: Sequence[str]) -> NotFound:
+    """The error of a file with several images, none of which is meant for sure."""
+    shown = ", ".join(sorted(names)[:20]) + (" and others" if len(names) > 20 else "")
+    return NotFound(
+        f"{what} has no image {name[:80]!r}" if name else f"{what} holds several images",
+        f"it has {shown}" if names else "they have no names",
+        "Write FILE#NAME." if names else "",
+    )
+
+
 def missing(what: str, machine: Platform, there: Sequence[Platform]) -> NotFound:
     """The error of an image that is not for this machine."""
     names = sorted({str(each)[:40] for each in there})
@@ -196,7 +229,7 @@ def _images(value: object, what: str) -> list[Descriptor]:
 def _descriptor(value: object, what: str) -> Descriptor:
     item = _object(value, what)
     digest = _text(item.get("digest", ""), f"{what}: digest")
-    if not _DIGEST.fullmatch(digest):
+    if not is_digest(digest):
         if digest.startswith(("sha512:", "blake3:")):
             raise Unsupported(
                 f"{what} cannot be checked", f"its digest is a {digest.partition(':')[0]}, not a sha256"
