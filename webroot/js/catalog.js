@@ -70,7 +70,10 @@ export function parseCatalog(value) {
  * @returns {Distribution[]} those with all its words in their name, title or releases
  */
 export function matching(distributions, text) {
-  const words = text.toLowerCase().split(/[\s:/]+/).filter(Boolean);
+  const words = text
+    .toLowerCase()
+    .split(/[\s:/]+/)
+    .filter(Boolean);
   return distributions.filter(({ name, title, offers }) => {
     const known = [name, title, ...offers.flatMap((each) => [each.release, ...each.also])].join(" ");
     return words.every((word) => known.toLowerCase().includes(word));
