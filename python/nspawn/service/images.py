@@ -72,16 +72,18 @@ def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
     client = Client(fetching, cancelled=cancelled)
     return Network(
         layout=layout,
+        environ=os.environ,
         fetching=fetching,
         client=client,
         fetcher=Fetcher(client, fetching, cancelled),
+        cancelled=cancelled,
         keep=Blobs(layout.images) if keep else None,
     )
 
 
 def server(needed: Network) -> ImageServer:
     """The image server of config.toml, or of NSPAWN_IMAGE_SERVER."""
-    return ImageServer(needed.layout, needed.fetching, needed.client, os.environ)
+    return ImageServer(needed.layout, needed.fetching, needed.client, needed.environ)
 
 
 def choose(
@@ -167,6 +169,7 @@ def check_space(target: str, image: Image, stored: int = 0) -> None:
 
 
 def _note(layout: Layout, image: Image) -> None:
+    blobs = Blobs(layout.images)
     digests = tuple(layer.blob.digest for layer in image.layers if layer.blob is not None)
     record = Kept(
         reference=image.reference,
@@ -177,8 +180,8 @@ def _note(layout: Layout, image: Image) -> None:
         date=int(time.time()),
         size=image.size or 0,
     )
-    if digests:
-        Blobs(layout.images).note(record)
+    if digests and all(blobs.has(digest) for digest in digests):  # a file of the user's is not stored
+        blobs.note(record)
 
 
 def _mib(count: int) -> str:
