@@ -49,20 +49,19 @@ class Choice:
 class Filled:
     """What a root file system was made from.
 
-    finished: what was done after the extraction (the password is in it).  bytes: of the content; skipped:
-    entries and attributes that this file system cannot hold.
+    finished: what was done after the extraction (the password is in it).  bytes: of the content; left_out:
+    what this file system or kernel did not take of it, in words.
     """
 
     image: Image
     finished: Finished
     bytes: int
-    skipped: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how it was made."""
-        left = f"{self.skipped} files or attributes could not be kept by this file system"
-        return (*((left,) if self.skipped else ()), *self.finished.notes)
+        return (*self.image.notes, *self.left_out, *self.finished.notes)
 
 
 def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
@@ -124,7 +123,8 @@ def fill(
     """
     image = choice.image
     check_space(target, image, _missing(layout, image) if choice.keep else 0)
-    count = skipped = done = 0
+    count = done = 0
+    left_out: dict[str, None] = {}
     with ExitStack() as undo:
         for layer, stream in _streams(choice, undo):
             unpacked = tarball.extract(
@@ -137,18 +137,15 @@ def fill(
                 layer=layer.kind == LAYER,
             )
             stream.close()
-            count, skipped, done = (
-                count + unpacked.bytes,
-                skipped + unpacked.skipped,
-                done + (layer.size or 0),
-            )
+            count, done = count + unpacked.bytes, done + (layer.size or 0)
+            left_out.update(dict.fromkeys(unpacked.notes))
     tarball.check(target)
     if cancelled():
         raise Cancelled
     finished = finish.finish(target, wish, finishing.facts(layout), report)
     if choice.keep:
         _note(layout, image)
-    return Filled(image=image, finished=finished, bytes=count, skipped=skipped)
+    return Filled(image=image, finished=finished, bytes=count, left_out=tuple(left_out))
 
 
 def check_space(target: str, image: Image, stored: int = 0) -> None:
