@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "net": "Show where containers' traffic goes, and why; or take their network down",
     "rename": "Give a stopped container another name",
     "rm": "Remove a stopped container; a rootfs given by --rootfs is left alone",
+    "image": "Look for images, and look after those that are kept",
     "boot": "Start all containers that are marked autostart",
     "doctor": "Show what this machine can do for containers, and what it lacks",
     "guard": "Show why no container starts after a crash of the machine, and decide",

@@ -99,10 +99,10 @@ class LayerStream(Protocol):
 class Source(Protocol):
     """Where images come from; made for one reference."""
 
-    def resolve(self, report: Report, cancelled: Asked) -> Image:
+    def resolve(self, report: Report, cancelled: Asked, /) -> Image:
         """Ask for what the reference stands for now; NotFound, Damaged, or a failure of the network."""
         ...
 
-    def open(self, layer: Layer) -> LayerStream:
+    def open(self, layer: Layer, /) -> LayerStream:
         """Begin to read a layer of that image; several may be open, and then arrive together."""
         ...

@@ -100,7 +100,9 @@ def parse(text: str) -> ImageRef:
     if slash and is_host(host):
         return _registry(text)
     if "@" in text:
-        raise UsageError(f"{text[:80]!r} names no image", "a digest needs a registry", f"docker://{text[:80]}")
+        raise UsageError(
+            f"{text[:80]!r} names no image", "a digest needs a registry", f"docker://{text[:80]}"
+        )
     return _distribution(text)
 
 

@@ -14,7 +14,17 @@ from nspawn.kernel import process
 from nspawn.model import kinds, settings
 from nspawn.model.names import parse_container_name
 from nspawn.service import console, daemon, files, netknown, slots, store
-from nspawn.service.create import Builtin, CreateRequest, Folder, Source, Tarball, check_folder, create
+from nspawn.service.create import (
+    Builtin,
+    CreateRequest,
+    Folder,
+    FromImage,
+    Outcome,
+    Source,
+    Tarball,
+    check_folder,
+    create,
+)
 from nspawn.service.remove import remove
 from nspawn.service.request import Fields, phone_fields, start_fields
 
@@ -26,7 +36,18 @@ if TYPE_CHECKING:
     from nspawn.model.record import Record
     from nspawn.model.settings import Settings
 
-__all__ = ["Builtin", "Container", "Containers", "CreateRequest", "Folder", "Source", "State", "Tarball"]
+__all__ = [
+    "Builtin",
+    "Container",
+    "Containers",
+    "CreateRequest",
+    "Folder",
+    "FromImage",
+    "Outcome",
+    "Source",
+    "State",
+    "Tarball",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +140,14 @@ class Containers:
         """Of its spawner."""
         return self._client
 
-    def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Container:
+    def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Outcome:
         """Make a container; nothing is left of one that fails or is cancelled.
 
         Raises Conflict when the name is taken, Cancelled, and what the source raises.
         """
-        create(self._store, request, report, cancelled)
+        outcome = create(self._store, request, report, cancelled)
         self._tell("changed", request.name)
-        return self.get(request.name)
+        return outcome
 
     def list(self) -> Sequence[Container]:
         """All containers by name, damaged ones too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -11,20 +12,21 @@ from typing import TYPE_CHECKING, BinaryIO
 from nspawn.android import resolver
 from nspawn.errors import NspawnError
 from nspawn.images import finish, tarball
-from nspawn.images.blobs import Blobs
+from nspawn.images.blobs import Blobs, Kept
 from nspawn.images.fetch import Fetcher
 from nspawn.images.http import Client
+from nspawn.images.simplestreams import ImageServer
 from nspawn.model.image import LAYER
 from nspawn.model.progress import Cancelled
-from nspawn.service import config, finishing, imageindex
+from nspawn.service import config, finishing
 from nspawn.service.imagesources import Network, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from nspawn.layout import Layout
     from nspawn.model.finish import Finished, FinishWish
-    from nspawn.model.image import Image, ImageConfig, Layer, LayerStream, Source
+    from nspawn.model.image import Image, Layer, LayerStream, Source
     from nspawn.model.imageref import ImageRef
     from nspawn.model.progress import Asked, Progress, Report
 
@@ -57,23 +59,31 @@ class Filled:
     skipped: int
 
     @property
-    def config(self) -> ImageConfig | None:
-        """Of an OCI image; None for a distribution."""
-        return self.image.config
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how it was made."""
+        left = f"{self.skipped} files or attributes could not be kept by this file system"
+        return (*((left,) if self.skipped else ()), *self.finished.notes)
 
 
 def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
     """What fetching needs, by config.toml and the environment; names are looked up as the phone does."""
     resolver.install()
-    fetching = config.load(layout).images
-    client = Client(fetching)
+    fetching = config.fetching(layout)
+    client = Client(fetching, cancelled=cancelled)
     return Network(
         layout=layout,
+        environ=os.environ,
         fetching=fetching,
         client=client,
         fetcher=Fetcher(client, fetching, cancelled),
+        cancelled=cancelled,
         keep=Blobs(layout.images) if keep else None,
     )
+
+
+def server(needed: Network) -> ImageServer:
+    """The image server of config.toml, or of NSPAWN_IMAGE_SERVER."""
+    return ImageServer(needed.layout, needed.fetching, needed.client, needed.environ)
 
 
 def choose(
@@ -85,13 +95,15 @@ def choose(
     arch: str = "",
     keep: bool = False,
     file: BinaryIO | None = None,
+    size: int | None = None,
 ) -> Choice:
     """Resolve the reference: only an index or a manifest is fetched.
 
     arch: "" for this machine's.  keep: `fill` stores what it fetches.  file: an open archive (standard
-    input, an upload), with a `File` reference.  Raises NotFound, Damaged, failures of the network.
+    input, an upload), with a `File` reference; size: of it.  Raises NotFound, Damaged, Unreachable.
     """
-    source = source_of(network(layout, cancelled, keep=keep), reference, arch=arch, file=file)
+    needed = network(layout, cancelled, keep=keep)
+    source = source_of(needed, reference, arch=arch, file=file, size=size)
     return Choice(source=source, image=source.resolve(report, cancelled), keep=keep)
 
 
@@ -125,13 +137,17 @@ def fill(
                 layer=layer.kind == LAYER,
             )
             stream.close()
-            count, skipped, done = count + unpacked.bytes, skipped + unpacked.skipped, done + (layer.size or 0)
+            count, skipped, done = (
+                count + unpacked.bytes,
+                skipped + unpacked.skipped,
+                done + (layer.size or 0),
+            )
     tarball.check(target)
     if cancelled():
         raise Cancelled
     finished = finish.finish(target, wish, finishing.facts(layout), report)
     if choice.keep:
-        imageindex.note(layout, image)
+        _note(layout, image)
     return Filled(image=image, finished=finished, bytes=count, skipped=skipped)
 
 
@@ -152,6 +168,22 @@ def check_space(target: str, image: Image, stored: int = 0) -> None:
     )
 
 
+def _note(layout: Layout, image: Image) -> None:
+    blobs = Blobs(layout.images)
+    digests = tuple(layer.blob.digest for layer in image.layers if layer.blob is not None)
+    record = Kept(
+        reference=image.reference,
+        title=image.title,
+        digests=digests,
+        arch=image.arch,
+        serial=image.serial,
+        date=int(time.time()),
+        size=image.size or 0,
+    )
+    if digests and all(blobs.has(digest) for digest in digests):  # a file of the user's is not stored
+        blobs.note(record)
+
+
 def _mib(count: int) -> str:
     return f"{-(-count >> 20)} MiB"
 
@@ -159,7 +191,9 @@ def _mib(count: int) -> str:
 def _missing(layout: Layout, image: Image) -> int:
     blobs = Blobs(layout.images)
     return sum(
-        layer.size or 0 for layer in image.layers if layer.blob is not None and not blobs.has(layer.blob.digest)
+        layer.size or 0
+        for layer in image.layers
+        if layer.blob is not None and not blobs.has(layer.blob.digest)
     )
 
 
