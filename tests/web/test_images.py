@@ -111,7 +111,7 @@ def test_the_password_is_handed_out_once(web: Web) -> None:
     assert (job["secret"], job["notes"]) == (True, ["it listens at 80/tcp"])
     assert SECRET not in json.dumps(job)
     path = f"/api/v1/jobs/{job['id']}/secret"
-    assert web.ask("GET", path).status_code == 405
+    assert web.ask("GET", path).status_code == 404
     assert web.ask("POST", path, X_Nspawn="").status_code == 403
     assert web.ask("POST", path, Authorization="Bearer x").status_code == 401
     assert web.ask("POST", path).get_json() == {"secret": SECRET}

@@ -15,7 +15,6 @@ from nspawn.images import finish, tarball
 from nspawn.images.blobs import Blobs, Kept
 from nspawn.images.fetch import Fetcher
 from nspawn.images.http import Client
-from nspawn.images.simplestreams import ImageServer
 from nspawn.model.image import LAYER
 from nspawn.model.progress import Cancelled
 from nspawn.service import config, finishing
@@ -24,6 +23,7 @@ from nspawn.service.imagesources import Network, source_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from nspawn.images.simplestreams import ImageServer
     from nspawn.layout import Layout
     from nspawn.model.finish import Finished, FinishWish
     from nspawn.model.image import Image, Layer, LayerStream, Source
@@ -82,6 +82,8 @@ def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
 
 def server(needed: Network) -> ImageServer:
     """The image server of config.toml, or of NSPAWN_IMAGE_SERVER."""
+    from nspawn.images.simplestreams import ImageServer
+
     return ImageServer(needed.layout, needed.fetching, needed.client, needed.environ)
 
 
