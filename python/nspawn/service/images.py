@@ -16,7 +16,7 @@ from nspawn.images.blobs import Blobs, Kept
 from nspawn.images.fetch import Fetcher
 from nspawn.images.http import Client
 from nspawn.model.image import LAYER
-from nspawn.model.progress import Cancelled
+from nspawn.model.progress import Cancelled, Progress
 from nspawn.service import config, finishing
 from nspawn.service.imagesources import Network, source_of
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nspawn.model.finish import Finished, FinishWish
     from nspawn.model.image import Image, Layer, LayerStream, Source
     from nspawn.model.imageref import ImageRef
-    from nspawn.model.progress import Asked, Progress, Report
+    from nspawn.model.progress import Asked, Report
 
 #: Bytes of the disk that stay free.
 RESERVE = 64 << 20
@@ -144,7 +144,8 @@ def fill(
     tarball.check(target)
     if cancelled():
         raise Cancelled
-    finished = finish.finish(target, wish, finishing.facts(layout), report)
+    report(Progress(phase="finishing"))  # eight small steps: nobody would see them counted
+    finished = finish.finish(target, wish, finishing.facts(layout), _silent)
     if choice.keep:
         _note(layout, image)
     return Filled(image=image, finished=finished, bytes=count, left_out=tuple(left_out))
@@ -204,6 +205,10 @@ def _streams(choice: Choice, undo: ExitStack) -> Iterator[tuple[Layer, LayerStre
         if len(waiting) == _AHEAD:
             yield waiting.popleft()
     yield from waiting
+
+
+def _silent(_step: Progress) -> None:
+    pass
 
 
 def _onwards(report: Report, before: int, total: int | None) -> Report:

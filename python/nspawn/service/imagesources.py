@@ -59,7 +59,7 @@ class UrlSource:
         self._network = network
         self._ref = ref
 
-    def resolve(self, _report: Report, _cancelled: Asked, /) -> Image:
+    def resolve(self, report: Report, cancelled: Asked) -> Image:  # noqa: ARG002  (as all sources)
         """What the reference says itself."""
         name = unquote(os.path.basename(urlsplit(self._ref.url).path)) or "archive"
         blob = Blob(digest=f"sha256:{self._ref.sha256}", urls=(self._ref.url,))
@@ -79,7 +79,7 @@ class FileSource:
         self._file = file
         self._size = size
 
-    def resolve(self, _report: Report, _cancelled: Asked, /) -> Image:
+    def resolve(self, report: Report, cancelled: Asked) -> Image:  # noqa: ARG002  (as all sources)
         """Its name and size; NotFound, UsageError for what is no file."""
         name, size = "archive", self._size
         if isinstance(self._file, str):
