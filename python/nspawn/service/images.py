@@ -23,7 +23,6 @@ from nspawn.service.imagesources import Network, source_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nspawn.images.simplestreams import ImageServer
     from nspawn.layout import Layout
     from nspawn.model.finish import Finished, FinishWish
     from nspawn.model.image import Image, Layer, LayerStream, Source
@@ -65,7 +64,10 @@ class Filled:
 
 
 def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
-    """What fetching needs, by config.toml and the environment; names are looked up as the phone does."""
+    """What fetching needs, by config.toml and the environment; names are looked up as the phone does.
+
+    keep: store what is fetched, also when config.toml does not say so.
+    """
     resolver.install()
     fetching = config.fetching(layout)
     client = Client(fetching, cancelled=cancelled)
@@ -76,15 +78,8 @@ def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
         client=client,
         fetcher=Fetcher(client, fetching, cancelled),
         cancelled=cancelled,
-        keep=Blobs(layout.images) if keep else None,
+        keep=Blobs(layout.images) if keep or fetching.keep else None,
     )
-
-
-def server(needed: Network) -> ImageServer:
-    """The image server of config.toml, or of NSPAWN_IMAGE_SERVER."""
-    from nspawn.images.simplestreams import ImageServer
-
-    return ImageServer(needed.layout, needed.fetching, needed.client, needed.environ)
 
 
 def choose(
@@ -105,7 +100,8 @@ def choose(
     """
     needed = network(layout, cancelled, keep=keep)
     source = source_of(needed, reference, arch=arch, file=file, size=size)
-    return Choice(source=source, image=source.resolve(report, cancelled), keep=keep)
+    image = source.resolve(report, cancelled)
+    return Choice(source=source, image=image, keep=needed.keep is not None)
 
 
 def fill(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nspawn.images.blobs import Blobs
     from nspawn.images.fetch import Fetcher
     from nspawn.images.http import Client
+    from nspawn.images.simplestreams import ImageServer
     from nspawn.images.spool import Peeked
     from nspawn.layout import Layout
     from nspawn.model.fetching import Fetching
@@ -118,11 +119,17 @@ def source_of(
 
 
 def _distribution(network: Network, ref: imageref.Distribution, arch: str) -> Source:
-    from nspawn.images.simplestreams import ImageServer, Rootfs
+    from nspawn.images.simplestreams import ServerSource
 
-    server = ImageServer(network.layout, network.fetching, network.client, network.environ)
     machine = parse_machine(arch or ref.arch or os.uname().machine)
-    return Rootfs(server, network.fetcher, ref.name, ref.release, ref.variant, machine, network.keep)
+    return ServerSource(server(network), network.fetcher, ref, arch=machine, keep=network.keep)
+
+
+def server(network: Network) -> ImageServer:
+    """The image server of config.toml, or of NSPAWN_IMAGE_SERVER."""
+    from nspawn.images.simplestreams import ImageServer
+
+    return ImageServer(network.layout.images, network.fetching, network.client, network.environ)
 
 
 def _registry(network: Network, ref: imageref.Registry, arch: str) -> Source:
