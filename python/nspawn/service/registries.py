@@ -56,7 +56,7 @@ def login(
 
     credential = credentials.make(host, user, password, realms)
     stored = load(layout)
-    looked = registry.check_login(credential, config.load(layout).images, cancelled)
+    looked = registry.check_login(credential, config.fetching(layout), cancelled)
     _save(layout, stored | {credential.host: credential})
     return looked
 
