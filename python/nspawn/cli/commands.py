@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base, create, guard, images, machine, net, uninstall
+from nspawn.cli import base, create, guard, machine, net, uninstall
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -239,7 +239,6 @@ _COMMANDS = {
     "exec": _exec,
     "freeze": _freeze,
     "guard": guard.guard,
-    "image": images.image,
     "info": _info,
     "kill": _kill,
     "list": _list,

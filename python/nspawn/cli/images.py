@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nspawn.cli import base
+from nspawn.cli import base, registry
 from nspawn.errors import Damaged
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def add(image: argparse.ArgumentParser, kind: type[Any]) -> None:
 
     def word(name: str, text: str, call: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         found: argparse.ArgumentParser = words.add_parser(name, help=text, description=f"{text}.")
-        found.set_defaults(run=call)
+        found.set_defaults(call=call)
         return found
 
     show = word("list", "Show the images that are kept (create --image ... --keep)", _list)
@@ -39,13 +39,8 @@ def add(image: argparse.ArgumentParser, kind: type[Any]) -> None:
     gone.add_argument("image", nargs="+", metavar="IMAGE", help="an id of `image list`, or its name")
     prune = word("prune", "Remove what no kept image needs, and what broken downloads left", _prune)
     prune.add_argument("--all", action="store_true", help="all kept images too")
+    registry.add(words)
     word("verify", "Read all that is kept, and check its hashes", _verify)
-
-
-def image(arguments: argparse.Namespace) -> int:
-    """`nspawn image ACTION ...`."""
-    status: int = arguments.run(arguments)
-    return status
 
 
 def _images() -> Images:

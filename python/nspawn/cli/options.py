@@ -32,7 +32,8 @@ def build(commands: dict[str, Command]) -> Parser:
     def add(name: str, *, named: bool = True) -> argparse.ArgumentParser:
         text = SUBCOMMANDS[name]
         word = words.add_parser(name, help=text, description=f"{text}.")
-        word.set_defaults(call=commands[name])
+        if name in commands:
+            word.set_defaults(call=commands[name])
         if named:
             word.add_argument("name", metavar="NAME", help="the container")
         return word

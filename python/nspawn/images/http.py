@@ -45,6 +45,10 @@ _STEP = 0.1
 _T = TypeVar("_T")
 
 
+class Stalled(Unreachable):
+    """Nothing, or too little, came for too long."""
+
+
 class Authorize(Protocol):
     """Who we are to a server.  Asked for the url of a request, and for redirects on the same host and port
     only; called from several threads.
@@ -106,11 +110,13 @@ class Response:
         """At most this many bytes as soon as there are some, b"" at the end; Unreachable."""
         import http.client
 
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
 
         try:
             # None: see urllib3's read1.
             return self._answer.read1(size, decode_content=self._decode) or b""
+        except (ReadTimeoutError, TimeoutError):
+            raise Stalled(f"{self.address.netloc} broke off", "nothing came in time") from None
         except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             from nspawn.images import connections
 
@@ -130,7 +136,7 @@ class Response:
             if size > limit:
                 raise Damaged(f"{self.address} is too large", f"it has more than {limit} bytes")
             if stall.feed(len(data), time.monotonic() - begin):
-                raise Unreachable(f"{self.address.netloc} is too slow", f"{size} bytes came")
+                raise Stalled(f"{self.address.netloc} is too slow", f"{size} bytes came")
             parts.append(data)
 
     def close(self) -> None:

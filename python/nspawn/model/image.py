@@ -90,8 +90,8 @@ class Image:
 class LayerStream(Protocol):
     """A layer's bytes, checked: the empty read at its end comes only after size and digest were right."""
 
-    size: int | None
-
+    @property
+    def size(self) -> int | None: ...
     def read(self, size: int = -1, /) -> bytes: ...
     def close(self) -> None: ...
 
@@ -99,10 +99,10 @@ class LayerStream(Protocol):
 class Source(Protocol):
     """Where images come from; made for one reference."""
 
-    def resolve(self, report: Report, cancelled: Asked, /) -> Image:
+    def resolve(self, report: Report, cancelled: Asked) -> Image:
         """Ask for what the reference stands for now; NotFound, Damaged, or a failure of the network."""
         ...
 
-    def open(self, layer: Layer, /) -> LayerStream:
+    def open(self, layer: Layer) -> LayerStream:
         """Begin to read a layer of that image; several may be open, and then arrive together."""
         ...

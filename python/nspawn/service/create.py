@@ -126,7 +126,7 @@ def _fetch(
     settings, notes = imagesettings.combined(request.settings, request.given, image, rootfs)
     outcome = Outcome(
         password=filled.finished.password or "",
-        notes=(*image.notes, *filled.notes, *notes),
+        notes=(*filled.notes, *notes),
     )
     return replace(settings, image=_printable(image.reference), rootfs=""), outcome
 

@@ -15,9 +15,8 @@ from nspawn.images import finish, tarball
 from nspawn.images.blobs import Blobs, Kept
 from nspawn.images.fetch import Fetcher
 from nspawn.images.http import Client
-from nspawn.images.simplestreams import ImageServer
 from nspawn.model.image import LAYER
-from nspawn.model.progress import Cancelled
+from nspawn.model.progress import Cancelled, Progress
 from nspawn.service import config, finishing
 from nspawn.service.imagesources import Network, source_of
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from nspawn.model.finish import Finished, FinishWish
     from nspawn.model.image import Image, Layer, LayerStream, Source
     from nspawn.model.imageref import ImageRef
-    from nspawn.model.progress import Asked, Progress, Report
+    from nspawn.model.progress import Asked, Report
 
 #: Bytes of the disk that stay free.
 RESERVE = 64 << 20
@@ -49,39 +48,38 @@ class Choice:
 class Filled:
     """What a root file system was made from.
 
-    finished: what was done after the extraction (the password is in it).  bytes: of the content; skipped:
-    entries and attributes that this file system cannot hold.
+    finished: what was done after the extraction (the password is in it).  bytes: of the content; left_out:
+    what this file system or kernel did not take of it, in words.
     """
 
     image: Image
     finished: Finished
     bytes: int
-    skipped: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how it was made."""
-        left = f"{self.skipped} files or attributes could not be kept by this file system"
-        return (*((left,) if self.skipped else ()), *self.finished.notes)
+        return (*self.image.notes, *self.left_out, *self.finished.notes)
 
 
 def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
-    """What fetching needs, by config.toml and the environment; names are looked up as the phone does."""
+    """What fetching needs, by config.toml and the environment; names are looked up as the phone does.
+
+    keep: store what is fetched, also when config.toml does not say so.
+    """
     resolver.install()
     fetching = config.fetching(layout)
     client = Client(fetching, cancelled=cancelled)
     return Network(
         layout=layout,
+        environ=os.environ,
         fetching=fetching,
         client=client,
         fetcher=Fetcher(client, fetching, cancelled),
-        keep=Blobs(layout.images) if keep else None,
+        cancelled=cancelled,
+        keep=Blobs(layout.images) if keep or fetching.keep else None,
     )
-
-
-def server(needed: Network) -> ImageServer:
-    """The image server of config.toml, or of NSPAWN_IMAGE_SERVER."""
-    return ImageServer(needed.layout, needed.fetching, needed.client, os.environ)
 
 
 def choose(
@@ -102,7 +100,8 @@ def choose(
     """
     needed = network(layout, cancelled, keep=keep)
     source = source_of(needed, reference, arch=arch, file=file, size=size)
-    return Choice(source=source, image=source.resolve(report, cancelled), keep=keep)
+    image = source.resolve(report, cancelled)
+    return Choice(source=source, image=image, keep=needed.keep is not None)
 
 
 def fill(
@@ -122,7 +121,8 @@ def fill(
     """
     image = choice.image
     check_space(target, image, _missing(layout, image) if choice.keep else 0)
-    count = skipped = done = 0
+    count = done = 0
+    left_out: dict[str, None] = {}
     with ExitStack() as undo:
         for layer, stream in _streams(choice, undo):
             unpacked = tarball.extract(
@@ -135,18 +135,16 @@ def fill(
                 layer=layer.kind == LAYER,
             )
             stream.close()
-            count, skipped, done = (
-                count + unpacked.bytes,
-                skipped + unpacked.skipped,
-                done + (layer.size or 0),
-            )
+            count, done = count + unpacked.bytes, done + (layer.size or 0)
+            left_out.update(dict.fromkeys(unpacked.notes))
     tarball.check(target)
     if cancelled():
         raise Cancelled
-    finished = finish.finish(target, wish, finishing.facts(layout), report)
+    report(Progress(phase="finishing"))  # eight small steps: nobody would see them counted
+    finished = finish.finish(target, wish, finishing.facts(layout), _silent)
     if choice.keep:
         _note(layout, image)
-    return Filled(image=image, finished=finished, bytes=count, skipped=skipped)
+    return Filled(image=image, finished=finished, bytes=count, left_out=tuple(left_out))
 
 
 def check_space(target: str, image: Image, stored: int = 0) -> None:
@@ -167,6 +165,7 @@ def check_space(target: str, image: Image, stored: int = 0) -> None:
 
 
 def _note(layout: Layout, image: Image) -> None:
+    blobs = Blobs(layout.images)
     digests = tuple(layer.blob.digest for layer in image.layers if layer.blob is not None)
     record = Kept(
         reference=image.reference,
@@ -177,8 +176,8 @@ def _note(layout: Layout, image: Image) -> None:
         date=int(time.time()),
         size=image.size or 0,
     )
-    if digests:
-        Blobs(layout.images).note(record)
+    if digests and all(blobs.has(digest) for digest in digests):  # a file of the user's is not stored
+        blobs.note(record)
 
 
 def _mib(count: int) -> str:
@@ -202,6 +201,10 @@ def _streams(choice: Choice, undo: ExitStack) -> Iterator[tuple[Layer, LayerStre
         if len(waiting) == _AHEAD:
             yield waiting.popleft()
     yield from waiting
+
+
+def _silent(_step: Progress) -> None:
+    pass
 
 
 def _onwards(report: Report, before: int, total: int | None) -> Report:

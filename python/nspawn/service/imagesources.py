@@ -13,11 +13,16 @@ from nspawn.images import fetch
 from nspawn.model import imageref
 from nspawn.model.blob import Blob
 from nspawn.model.image import Image, Layer
+from nspawn.model.machines import parse_machine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nspawn.images.blobs import Blobs
     from nspawn.images.fetch import Fetcher
     from nspawn.images.http import Client
+    from nspawn.images.simplestreams import ImageServer
+    from nspawn.images.spool import Peeked
     from nspawn.layout import Layout
     from nspawn.model.fetching import Fetching
     from nspawn.model.image import LayerStream, Source
@@ -40,9 +45,11 @@ class Network:
     """What fetching needs, made once for one piece of work.  keep: where blobs are stored, or None."""
 
     layout: Layout
+    environ: Mapping[str, str]
     fetching: Fetching
     client: Client
     fetcher: Fetcher
+    cancelled: Asked
     keep: Blobs | None
 
 
@@ -53,7 +60,7 @@ class UrlSource:
         self._network = network
         self._ref = ref
 
-    def resolve(self, _report: Report, _cancelled: Asked, /) -> Image:
+    def resolve(self, report: Report, cancelled: Asked) -> Image:  # noqa: ARG002  (as all sources)
         """What the reference says itself."""
         name = unquote(os.path.basename(urlsplit(self._ref.url).path)) or "archive"
         blob = Blob(digest=f"sha256:{self._ref.sha256}", urls=(self._ref.url,))
@@ -67,13 +74,13 @@ class UrlSource:
 
 
 class FileSource:
-    """A plain archive of the user's.  file: a path or an open binary file."""
+    """A plain archive of the user's.  file: a path or what is open already; size: of that, when known."""
 
-    def __init__(self, file: str | BinaryIO, size: int | None = None) -> None:
+    def __init__(self, file: str | Peeked, size: int | None = None) -> None:
         self._file = file
         self._size = size
 
-    def resolve(self, _report: Report, _cancelled: Asked, /) -> Image:
+    def resolve(self, report: Report, cancelled: Asked) -> Image:  # noqa: ARG002  (as all sources)
         """Its name and size; NotFound, UsageError for what is no file."""
         name, size = "archive", self._size
         if isinstance(self._file, str):
@@ -94,19 +101,63 @@ def source_of(
     file: BinaryIO | None = None,
     size: int | None = None,
 ) -> Source:
-    """The source for one reference.  file: instead of the path of a `File`."""
+    """The source for one reference.  arch: "" for this machine's.  file: instead of the path of a `File`;
+    size: of it, when known.
+    """
     match ref:
         case imageref.Distribution():
-            raise NotImplementedError
+            return _distribution(network, ref, arch)
         case imageref.Registry():
-            raise NotImplementedError
+            return _registry(network, ref, arch)
         case imageref.Url():
             return UrlSource(network, ref)
         case imageref.File():
-            return FileSource(file or ref.path, size)
+            return _file(network, file or ref.path, size, arch)
         case imageref.Builtin():
             raise UsageError("'builtin' is not fetched: it comes along")
     assert_never(ref)
+
+
+def _distribution(network: Network, ref: imageref.Distribution, arch: str) -> Source:
+    from nspawn.images.simplestreams import ServerSource
+
+    machine = parse_machine(arch or ref.arch or os.uname().machine)
+    return ServerSource(server(network), network.fetcher, ref, arch=machine, keep=network.keep)
+
+
+def server(network: Network) -> ImageServer:
+    """The image server of config.toml, or of NSPAWN_IMAGE_SERVER."""
+    from nspawn.images.simplestreams import ImageServer
+
+    return ImageServer(network.layout.images, network.fetching, network.client, network.environ)
+
+
+def _registry(network: Network, ref: imageref.Registry, arch: str) -> Source:
+    from nspawn.images.registry import RegistrySource
+    from nspawn.service import registries
+
+    return RegistrySource(
+        ref,
+        network.fetching,
+        network.cancelled,
+        machine=arch,
+        credential=registries.find(network.layout, ref.host),
+        keep=network.keep,
+        environ=network.environ,
+    )
+
+
+def _file(network: Network, file: str | BinaryIO, size: int | None, arch: str) -> Source:
+    """What is an image in a file, and what is a root file system, is told by the first names in it."""
+    from nspawn.images import ocilayout
+    from nspawn.images.spool import Peeked
+
+    given = file if isinstance(file, str) else Peeked(file)
+    os.makedirs(network.layout.images, 0o700, exist_ok=True)
+    found = ocilayout.open_source(
+        given, network.layout.images, title="" if isinstance(given, str) else "archive", machine=arch
+    )
+    return found or FileSource(given, size)
 
 
 def file_size(path: str) -> int:

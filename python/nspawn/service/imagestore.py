@@ -182,11 +182,11 @@ class Images:
 
     def _catalog(self, report: Report, cancelled: Asked) -> tuple[Catalog, tuple[str, ...]]:
         """The server's list; asked for once in a while, and by one thread at a time."""
-        from nspawn.service import images
+        from nspawn.service import images, imagesources
 
         with self._lock:
             if self._known is None or time.monotonic() - self._known[0] > _FRESH:
-                server = images.server(images.network(self.layout, cancelled))
+                server = imagesources.server(images.network(self.layout, cancelled))
                 catalog = server.catalog(report, cancelled)
                 self._known = (time.monotonic(), catalog, tuple(server.notes))
             return self._known[1:]
