@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nspawn.container import state as states
 from nspawn.container.client import Client
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nspawn.model.progress import Asked, Report
     from nspawn.model.record import Record
     from nspawn.model.settings import Settings
+    from nspawn.service.transfer import Moved
 
 __all__ = ["Builtin", "Container", "Containers", "CreateRequest", "Folder", "Source", "State", "Tarball"]
 
@@ -127,6 +128,39 @@ class Containers:
         create(self._store, request, report, cancelled)
         self._tell("changed", request.name)
         return self.get(request.name)
+
+    def clone(self, source: str, name: str, report: Report, cancelled: Asked) -> Moved:
+        """Make a copy of a container, which is frozen meanwhile if it runs; nothing is left of a failure."""
+        from nspawn.service import transfer  # with all that it needs of images
+
+        moved = transfer.clone(self, self._store, source, name, report, cancelled)
+        self._tell("changed", moved.name)
+        return moved
+
+    def export(
+        self, name: str, file: str | int, report: Report, cancelled: Asked, *, force: bool = False
+    ) -> Moved:
+        """Write a container into an archive; file: a path, or a descriptor.  It is frozen if it runs."""
+        from nspawn.service import transfer
+
+        return transfer.export(self, self._store, name, file, report, cancelled, force=force)
+
+    def import_(
+        self,
+        file: str | BinaryIO,
+        name: str,
+        report: Report,
+        cancelled: Asked,
+        *,
+        size: int | None = None,
+        trusted: bool = False,
+    ) -> Moved:
+        """Make a container of such an archive; see transfer.import_."""
+        from nspawn.service import transfer
+
+        moved = transfer.import_(self._store, file, name, report, cancelled, size=size, trusted=trusted)
+        self._tell("changed", moved.name)
+        return moved
 
     def list(self) -> Sequence[Container]:
         """All containers by name, damaged ones too."""
