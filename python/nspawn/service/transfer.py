@@ -154,14 +154,21 @@ def import_(
         def fill(new: making.New) -> Settings:
             target = new.make_rootfs()
             unpacked = tarball.extract(source, target, report, cancelled, size=size, keep=(new.at,))
-            if unpacked.skipped:
-                notes.append(f"{unpacked.skipped} files or attributes could not be made here")
-            with files.folder(target) as root, suppress(OSError):
-                os.unlink(exported.MEMBER, dir_fd=root)
+            notes.extend(unpacked.notes)
+            with files.folder(target) as root:
+                _remove_member(root)
             return value
 
         making.make(place, name, value, fill, report, cancelled)
     return Moved(name=name, notes=tuple(notes))
+
+
+def _remove_member(root: int) -> None:
+    """The settings are no file of the container's; its root keeps its time."""
+    before = os.fstat(root)
+    with suppress(OSError):
+        os.unlink(exported.MEMBER, dir_fd=root)
+    os.utime(root, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def open_archive(path: str) -> BinaryIO:
