@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nspawn.images.blobs import Blobs
     from nspawn.images.fetch import Fetcher, Stream
     from nspawn.images.http import Client
+    from nspawn.model.catalog import Item
     from nspawn.model.fetching import Fetching
 
 #: Of the environment: instead of the server of config.toml.
@@ -63,7 +64,7 @@ class ImageServer:
                 self._cache.put(said)
         return found
 
-    def blob(self, item: catalog.Item) -> Blob:
+    def blob(self, item: Item) -> Blob:
         """Where the archive is: mirrors, then the server."""
         places = [place for place in self._mirrors if place != self.address]
         urls = tuple(f"{place}/{item.path}" for place in (*places, self.address))
