@@ -3,9 +3,10 @@
 Whatever lies in there, nothing else can be reached: not by a link, not by a name.  A copy's target is reached
 only by a descriptor from before.
 
-Arguments: `tar` or `copy`, the descriptor for the progress, and of the target (-1 with `tar`).  Standard input:
-a JSON object, {"mounted": paths, "name", "data": of the first member, or "", "time": seconds}.  Standard output:
-the archive.  Progress: a JSON object a line, {"total"}, {"done"}, and at the end {"counts"} or {"error"}.
+Arguments: `tar` or `copy`, the descriptor for the progress, and of the target (-1 with `tar`).  Standard
+input: a JSON object, {"mounted": paths, "name", "data": of the first member, or "", "time": seconds}.
+Standard output: the archive.  Progress: a JSON object a line, {"total"}, {"done"}, and at the end {"counts"}
+or {"error"}.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _run(what: str, target: int, order: dict[str, object], teller: Teller) -> No
     counts = walk.Counts()
     sink: tarwriter.TarWriter | copier.Copier
     if what == "tar":
-        sink = tarwriter.TarWriter(sys.stdout.buffer.raw, counts, teller.tick)  # type: ignore[attr-defined]
+        sink = tarwriter.TarWriter(1, counts, teller.tick)
         if order["name"]:
             sink.member(str(order["name"]), str(order["data"]).encode(), int(str(order["time"])))
     else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from typing import BinaryIO
 
 from nspawn.images import walk
 
@@ -28,9 +27,9 @@ _KINDS = {
 
 
 class TarWriter:
-    """sink: an unbuffered pipe or file.  tick: called with the bytes of work that were just done."""
+    """sink: a descriptor of a pipe or file.  tick: called with the bytes of work that were just done."""
 
-    def __init__(self, sink: BinaryIO, counts: walk.Counts, tick: Callable[[int], None]) -> None:
+    def __init__(self, sink: int, counts: walk.Counts, tick: Callable[[int], None]) -> None:
         self._sink = sink
         self._counts = counts
         self._tick = tick
@@ -102,7 +101,7 @@ class TarWriter:
             self._flush()
         while length:
             if length >= _LARGE:
-                done = os.sendfile(self._sink.fileno(), descriptor, offset, min(length, _CHUNK))
+                done = os.sendfile(self._sink, descriptor, offset, min(length, _CHUNK))
             else:
                 data = os.pread(descriptor, length, offset)
                 self._put(data)
@@ -142,9 +141,7 @@ class TarWriter:
         if len(target) > 100:
             records.append((b"linkpath", target))
         if kind != b"1":
-            records += [
-                (b"SCHILY.xattr." + os.fsencode(key), value) for key, value in walk.attributes(entry)
-            ]
+            records += [(b"SCHILY.xattr." + os.fsencode(key), value) for key, value in walk.attributes(entry)]
         if records:
             text = b"".join(_record(key, value) for key, value in records)
             self._put(_block(b"./PaxHeaders/x", b"x", 0o644, 0, 0, len(text), 0, b"", 0))
@@ -163,7 +160,7 @@ class TarWriter:
         view = memoryview(bytes(self._held))
         self._held.clear()
         while view:
-            view = view[os.write(self._sink.fileno(), view) :]
+            view = view[os.write(self._sink, view) :]
 
 
 def _block(
@@ -190,7 +187,7 @@ def _block(
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """`LENGTH KEY=VALUE\\n`, the length counting itself."""
+    """`LENGTH KEY=VALUE` and a newline, the length counting itself."""
     rest = len(key) + len(value) + 3
     length = rest + len(str(rest))
     if len(str(length)) != len(str(rest)):

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from nspawn.android import resolver
-from nspawn.errors import NspawnError
+from nspawn.errors import NotFound, NspawnError
 from nspawn.images import finish, tarball
 from nspawn.images.blobs import Blobs, Kept
 from nspawn.images.fetch import Fetcher
 from nspawn.images.http import Client
 from nspawn.model.image import LAYER
+from nspawn.model.imageref import Distribution
 from nspawn.model.progress import Cancelled, Progress
 from nspawn.service import config, finishing
 from nspawn.service.imagesources import Network, source_of
@@ -100,7 +101,17 @@ def choose(
     """
     needed = network(layout, cancelled, keep=keep)
     source = source_of(needed, reference, arch=arch, file=file, size=size)
-    image = source.resolve(report, cancelled)
+    try:
+        image = source.resolve(report, cancelled)
+    except NotFound as error:
+        if (
+            not isinstance(reference, Distribution)
+            or reference.release
+            or "no distribution" not in error.what
+        ):
+            raise
+        hint = f"If it is an image of a registry: docker://{reference.name}.  {error.hint}"
+        raise NotFound(error.what, error.why, hint) from None
     return Choice(source=source, image=image, keep=needed.keep is not None)
 
 
