@@ -229,6 +229,23 @@ def test_a_broken_entry_is_told_to_who_asks_for_it() -> None:
         choose(catalog, "debian", arch="arm64", variant="cloud")
 
 
+def test_a_broken_entry_is_not_replaced_in_silence() -> None:
+    shape = imageshape.public()
+    entry = shape["products"]["debian:trixie:arm64:default"]
+    entry["versions"]["20261123_05:24"]["items"]["root.tar.xz"]["path"] = "../x"
+    catalog = parse_products([json.dumps(shape).encode()])
+    for release in ("", "13", "trixie"):
+        with pytest.raises(Damaged, match="expected a path below"):
+            choose(catalog, "debian", release, arch="arm64")
+    assert ask(catalog, "debian", variant="cloud") == ("trixie", "cloud")
+    assert ask(catalog, "debian:12") == ("bookworm", "default")
+
+    shape["products"]["debian:trixie:arm64:cloud"]["arch"] = 5
+    found = choose(parse_products([json.dumps(shape).encode()]), "debian", arch="arm64")
+    assert found.product.release == "bookworm"
+    assert any("debian trixie cannot be used" in note for note in found.notes)
+
+
 def test_the_list(catalog: Catalog) -> None:
     rows = listing(catalog, "arm64")
     assert not [product.key for product, _ in rows if product.variant in ("cloud", "tinycloud")]

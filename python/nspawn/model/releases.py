@@ -110,7 +110,8 @@ def choose(catalog: Catalog, distribution: str, release: str = "", *, arch: str,
         )
     word = _fold(name, release)
     products, notes = _products(catalog, name, word, here, everywhere)
-    return Chosen(product=_variant(catalog, name, products, variant), notes=notes)
+    product = _variant(catalog, name, products, variant)
+    return Chosen(product=product, notes=(*notes, *_passed_over(catalog, product, word, variant)))
 
 
 def listing(
@@ -251,17 +252,31 @@ def _variant(catalog: Catalog, name: str, products: Sequence[Product], variant: 
     )
 
 
+def _passed_over(catalog: Catalog, product: Product, word: str, variant: str) -> tuple[str, ...]:
+    """Entries that cannot be used and may be what was meant: of this release Damaged, of another a note."""
+    notes = []
+    for key, reason in catalog.refused.items():
+        parts = key.split(":")
+        if len(parts) != 4 or (parts[0].lower(), parts[2]) != (product.distribution, product.arch):
+            continue
+        if parts[1] == product.release:
+            if not variant and _variant_name_rank(parts[3]) < _variant_rank(product):
+                raise Damaged(f"the server's entry of {product.distribution} cannot be used", reason)
+        elif word in _CURRENT and parts[3] == product.variant:
+            notes.append(f"the server's entry of {parts[0]} {parts[1]} cannot be used: {reason}")
+    return tuple(notes)
+
+
 def _preferred(products: Sequence[Product]) -> Product:
     return min(products, key=_variant_rank)
 
 
 def _variant_rank(product: Product) -> tuple[bool, int, str]:
-    known = product.variant in _VARIANTS
-    return (
-        product.variant in _HIDDEN,
-        _VARIANTS.index(product.variant) if known else len(_VARIANTS),
-        product.variant,
-    )
+    return _variant_name_rank(product.variant)
+
+
+def _variant_name_rank(name: str) -> tuple[bool, int, str]:
+    return name in _HIDDEN, _VARIANTS.index(name) if name in _VARIANTS else len(_VARIANTS), name
 
 
 def _releases(products: Iterable[Product]) -> list[_Release]:
