@@ -56,8 +56,10 @@ def main(argv: list[str]) -> int:
 
     initmounts.join(os.environb)
     try:
-        # An orderly end: nothing half made is left.
-        signal.signal(signal.SIGTERM, _interrupt)
+        # An orderly end: nothing half made is left.  What nohup ignores stays ignored.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, _interrupt)
         return _main(argv)
     except NspawnError as error:
         from nspawn.cli.show import clean
