@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from nspawn.errors import NotFound, NspawnError, Unreachable
 from nspawn.images.streamcache import Said, StreamCache
-from nspawn.model import catalog, imageref, releases
+from nspawn.model import imageref, releases
 from nspawn.model.blob import Blob
+from nspawn.model.catalog import LARGEST_INDEX, LARGEST_PRODUCTS, parse_index, parse_products
 from nspawn.model.fetching import parse_server
 from nspawn.model.image import ROOTFS, Image, Layer
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from nspawn.images.blobs import Blobs
     from nspawn.images.fetch import Fetcher, Stream
     from nspawn.images.http import Client
-    from nspawn.model.catalog import Item
+    from nspawn.model.catalog import Catalog, Item, Product
     from nspawn.model.fetching import Fetching
 
 #: Of the environment: instead of the server of config.toml.
@@ -45,20 +46,20 @@ class ImageServer:
         self._client = client
         self._cache = StreamCache(f"{folder}/streams")
 
-    def catalog(self, report: Report, cancelled: Asked) -> catalog.Catalog:
+    def catalog(self, report: Report, cancelled: Asked) -> Catalog:
         """What it offers now, or, with a note, what it offered when it was last reached.
 
         Raises NotFound when it is no image server, Damaged when its answer cannot be used, Unreachable.
         """
         report(Progress(phase="asking the image server"))
         self.notes.clear()
-        index = self._ask(_INDEX, catalog.LARGEST_INDEX)
+        index = self._ask(_INDEX, LARGEST_INDEX)
         lists = []
-        for path in catalog.parse_index(index.body):
+        for path in parse_index(index.body):
             if cancelled():
                 raise Cancelled
-            lists.append(self._ask(path, catalog.LARGEST_PRODUCTS))
-        found = catalog.parse_products(said.body for said in lists)
+            lists.append(self._ask(path, LARGEST_PRODUCTS))
+        found = parse_products(said.body for said in lists)
         for said in (index, *lists):
             if not said.time:  # it is new, and it can be used
                 self._cache.put(said)
@@ -150,7 +151,7 @@ class ServerSource:
         return self._fetcher.open(layer.blob, keep=self._keep)
 
 
-def reference(product: catalog.Product) -> str:
+def reference(product: Product) -> str:
     """How a person names it: `debian:trixie`, `archlinux`, `voidlinux/current/musl`."""
     return str(
         imageref.Distribution(
@@ -161,7 +162,7 @@ def reference(product: catalog.Product) -> str:
     )
 
 
-def title(product: catalog.Product) -> str:
+def title(product: Product) -> str:
     """`Debian 13 (trixie)`, `Alpine 3.22`, `Gentoo current, openrc`."""
     name = product.os or product.distribution.capitalize()
     number = next((word for word in product.aliases if word[:1].isdigit()), "")

@@ -1,8 +1,8 @@
 """What an image server said last, kept for when it cannot be reached, and so that it need not say it again.
 
 A file each, named by the hash of the address: a line of JSON (address, ETag, hash of the rest), then the
-answer's body.  Its time of change is when the server last said so.  What is damaged, or somebody else's, is as
-if it were not there.
+answer's body.  Its time of change is when the server last said so.  What is damaged, or somebody else's, is
+as if it were not there.
 """
 
 from __future__ import annotations
