@@ -294,18 +294,21 @@ class FakeImages:
         return Pruned(count=1, bytes=7)
 
     def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned:
+        assert not cancelled()
         report(Progress(phase="removing", done=1, total=1))
         self.there = self.there and not everything
         return Pruned(count=2, bytes=9)
 
     def verify(self, report: Report, cancelled: Asked) -> list[str]:
+        assert not cancelled()
         report(Progress(phase="verifying", done=1, total=1))
         return ["sha256:" + "0" * 64]
 
     def search(
         self, text: str, report: Report, cancelled: Asked, *, arch: str = "", cloud: bool = False
     ) -> FakeFound:
-        if self.offline:
+        report(Progress(phase="asking the image server"))
+        if self.offline or cancelled():
             raise Unreachable("the image server cannot be asked", "no route to host")
         return FakeFound(text, arch, cloud)
 

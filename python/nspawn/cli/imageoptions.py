@@ -72,14 +72,14 @@ def reference(text: str, environ: Mapping[str, str], variant: str | None = None)
     from nspawn.model import imageref
 
     found = imageref.parse(text)
+    if variant and not isinstance(found, imageref.Distribution):
+        raise UsageError("--variant: only a distribution's image has variants")
     if isinstance(found, imageref.File) and found.path != "-":
         path = found.path
         if path == "~" or path.startswith("~/"):
             path = environ.get("HOME", "/") + path[1:]
         return imageref.File(path=os.path.abspath(path))
-    if variant:
-        if not isinstance(found, imageref.Distribution):
-            raise UsageError("--variant: only a distribution's image has variants")
+    if variant and isinstance(found, imageref.Distribution):
         if not imageref.is_word(variant):
             raise UsageError(f"--variant: {variant[:40]!r} cannot be one")
         return replace(found, variant="" if variant == "default" else variant)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from nspawn.cli import imageoptions, images
+from nspawn.cli import imageoptions, images, transfer
 from nspawn.cli.names import SUBCOMMANDS
 from nspawn.errors import UsageError
 
@@ -63,6 +63,10 @@ def build(commands: dict[str, Command]) -> Parser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what it writes from now on")
     logs.add_argument("-n", "--lines", type=int, metavar="N", help="only the last N lines")
     logs.add_argument("--raw", action="store_true", help="every byte, also what acts on a terminal")
+    for name in ("clone", "export"):
+        add(name)
+    add("import", named=False)
+    transfer.add(words)
     rename = add("rename")
     rename.add_argument("new", metavar="NEW", help="the name it shall have")
     change = add("set")

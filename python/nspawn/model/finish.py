@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from typing import Any
 
 from nspawn.errors import UsageError
 
@@ -77,6 +78,10 @@ class Finished:
     password: str | None = None
     notes: tuple[str, ...] = ()
     steps: tuple[tuple[str, str], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form; without the password, which is handed to one person once."""
+        return {"notes": list(self.notes), "steps": dict(self.steps)}
 
 
 def parse_skip(names: object) -> frozenset[str]:

@@ -228,6 +228,8 @@ export function CreatePage() {
   const offersInit = kind === "upload" || kind === "file" || kind === "folder";
   /** @type {Record<string, string | boolean | string[]>} */
   const settings = { ...(ownInit && offersInit && { boot: true }) };
+  // Without a word of the user's, an image that has an init runs it: here the box tells.
+  if (!ownInit && (kind === "upload" || kind === "file")) settings.boot = false;
   if (kind === "distribution" && noInit) settings.boot = false;
   if (network !== "host") settings["network.mode"] = network;
   const wanted = ports.split(/[\s,]+/).filter(Boolean);
