@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import random
 import re
 import time
 from collections.abc import Iterator
@@ -97,6 +99,29 @@ def test_a_kill_switch_holds_over_a_restart_of_netd(phone: PhoneLab, network: Ne
             phone.netd.restart()
             free.goes_by("wifi")
         assert tally("wifi") == 0
+        phone.vpn_on()
+        assert wait_until(lambda: tally("vpn"), 5)
+
+
+def test_a_kill_switch_holds_when_netd_restarts_amid_other_changes(phone: PhoneLab, network: Network) -> None:
+    """At any moment of what we do about the other change, and netd forgets only rules that it has seen."""
+    seed = int(os.environ.get("NSPAWN_SEED", "0")) or random.randrange(1 << 30)
+    chance = random.Random(seed)
+    phone.connect("mobile")
+    held = network.run("held", "--route-via", "vpn")
+    free = network.run("free")
+    with phone.counting(7001) as tally, streaming(held.space, 7001):
+        for turn in range(4):
+            phone.connect("wifi")
+            time.sleep(chance.random() * 0.1)
+            phone.netd.restart()
+            free.goes_by("wifi")
+            phone.disconnect("wifi")
+            time.sleep(chance.random() * 0.1)
+            phone.netd.restart()
+            free.goes_by("mobile")
+            leaked = {title: tally(title) for title in ("wifi", "mobile")}
+            assert leaked == {"wifi": 0, "mobile": 0}, (seed, turn)
         phone.vpn_on()
         assert wait_until(lambda: tally("vpn"), 5)
 

@@ -51,7 +51,7 @@ class Network:
         self.names: NameProcess | None = None
         self.wires = Wires(owner, lambda: {getattr(user, "number", -1) for user in self.users})
         self._watching = watching
-        self._events = Events(owner, self._look)
+        self._events = Events(owner, self._look, self._held)
         self._lock = UseLock(owner.layout, owner.log)
         self._made = False  # whether there may be anything to take away
         self._agent: AgentRun | None = None
@@ -247,6 +247,17 @@ class Network:
         if self.users:
             self._next.append(lambda _error: None)
             self._begin()
+
+    def _held(self) -> set[bytes]:
+        """The addresses of the containers that have the network from here."""
+        try:
+            subnet = self.subnet
+        except Damaged:
+            return set()
+        numbers = [2 + number for user in self.users if (number := getattr(user, "number", -1)) >= 0]
+        return {(subnet.base4 + number).to_bytes(4, "big") for number in numbers} | {
+            (subnet.base6 + number).to_bytes(16, "big") for number in numbers
+        }
 
     def serve(self) -> None:
         """Watch and answer from now on: whoever did it before has gone."""
