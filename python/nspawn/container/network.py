@@ -87,10 +87,12 @@ class Network:
         self._made = True
         self._events.soon(netwatch.LOOK)
 
-    def inherit(self) -> None:
-        """A process before us has made it, and nobody may need it any more."""
+    def inherit(self, *, by_hand: bool) -> None:
+        """A process before us has made it, and nobody may need it any more; by_hand: but it stays."""
         self._made = True
-        if not self.users:
+        if by_hand:
+            self.keep(lambda _error: None)
+        elif not self.users:
             self._grace = self._owner.loop.after(_GRACE, self._unused)
 
     def announce(self, told: Told) -> None:
@@ -193,7 +195,9 @@ class Network:
         self._next = []
         if self._watching:  # before the agent looks, so that nothing is missed
             self._events.listen(self.outcome.text("bridge") or _BRIDGE)
-        words = ["up", "--refill"] if self._asked == netwatch.REFILL else ["up"]
+        words = ["up"]
+        words += ["--refill"] if self._asked == netwatch.REFILL else []
+        words += ["--by-hand"] if self.by_hand else []
         self._agent = AgentRun(self._owner, words, self._ran)
         self._events.mind(self._agent.pid)
 
@@ -329,7 +333,7 @@ class Network:
                 ("watch", int(self._events.listening)),
                 ("names", self.names.pid if self.names is not None else 0),
                 ("names-trouble", self.names.trouble if self.names is not None else ""),
-                *self.outcome.fields,
+                *(field for field in self.outcome.fields if field[0] != "by-hand"),
             )
         )
 

@@ -38,7 +38,10 @@ _WHAT = "the network was not set up"
 
 
 class Up:
-    """refill: the firewall may be flushed, and netd started anew.  page: its port; None is the one set."""
+    """refill: the firewall may be flushed, and netd started anew.  by_hand: somebody said that it stays.
+
+    page: its port; None is the one set.
+    """
 
     def __init__(
         self,
@@ -47,12 +50,14 @@ class Up:
         log: Log,
         *,
         refill: bool = False,
+        by_hand: bool = False,
         page: int | None = None,
     ) -> None:
         self._layout = layout
         self._environ = environ
         self._log = log
         self._refill = refill
+        self._by_hand = by_hand
         self._page = page
         self._before = before(layout)
 
@@ -71,16 +76,18 @@ class Up:
 
     def run(self) -> Record:
         """The outcome.  When nothing was there and it fails, nothing is left; an NspawnError tells why."""
+        last = netstate.read(self._layout).record or Record()
         try:
             with Rtnl() as netlink:
                 outcome = self._rounds(netlink)
         except NspawnError as error:
             record = error_record(error)
-            last = netstate.read(self._layout).record
-            if last is not None:  # the name of the bridge is needed by who takes it down
-                record.fields += [field for field in last.fields if field[0] in ("mode", "bridge")]
+            # The name of the bridge is needed by who takes it down.
+            record.fields += [field for field in last.fields if field[0] in ("mode", "bridge", "by-hand")]
             netstate.write(self._layout, record)
             raise
+        if self._by_hand or last.flag("by-hand"):
+            outcome.add("by-hand", 1)
         netstate.write(self._layout, outcome)
         return outcome
 
