@@ -66,7 +66,7 @@ class Up:
         with Rtnl() as netlink:
             found = self._look(netlink)
             within = self._inside(netlink, found, change=False)
-        words = forwarding.command(self._environ, enable=True) if self._must_ask(found) else []
+        words = forwarding.words(self._environ, enable=True) if self._must_ask(found) else []
         first, then, last = _in_turn(found)
         lines = [operation.describe() for operation in first]
         lines += found.walls.script(found.plan.firewall)
@@ -177,7 +177,7 @@ class Up:
 
     def _ask(self, operations: list[Operation]) -> list[Operation]:
         """Ask netd; what is left to be done."""
-        words = forwarding.command(self._environ, enable=True)
+        words = forwarding.words(self._environ, enable=True)
         if not words:
             return operations
         trouble = forwarding.run(words)
@@ -221,7 +221,7 @@ class Down:
         if not self._may(found):
             return []
         lines = [operation.describe() for operation in found.operations]
-        words = forwarding.command(self._environ, enable=False) if found.before.forwards else []
+        words = forwarding.words(self._environ, enable=False) if found.before.forwards else []
         lines += [" ".join(words)] if words else []
         return lines + Walls(self._environ).teardown()
 
@@ -246,7 +246,7 @@ class Down:
             apply.apply(netlink, found.operations, found.before, found.bridge)
         except OSError as error:
             errors.append(_failure(error, "the network was not removed"))
-        if found.before.forwards and (words := forwarding.command(self._environ, enable=False)):
+        if found.before.forwards and (words := forwarding.words(self._environ, enable=False)):
             done.append(" ".join(words))
             if trouble := forwarding.run(words):
                 self._log(f"{done[-1]}: {trouble}")
