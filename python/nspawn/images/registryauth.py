@@ -43,10 +43,11 @@ def parse_challenge(text: str) -> Challenge | None:
     text = text[:_LONGEST_CHALLENGE]
     found = list(_SCHEME.finditer(text))
     offers: dict[str, dict[str, str]] = {}
-    for this, following in zip(found, [*found[1:], None], strict=True):
-        words = text[this.end() : following.start() if following else None]
+    ends = [*(match.start() for match in found[1:]), len(text)]
+    for match, end in zip(found, ends[: len(found)], strict=True):
+        words = text[match.end() : end]
         pairs = {key.lower(): quoted or plain for key, quoted, plain in _PAIR.findall(words)}
-        offers.setdefault(this[1].lower(), pairs)
+        offers.setdefault(match[1].lower(), pairs)
     if offers.get("bearer", {}).get("realm"):
         pairs = offers["bearer"]
         return Challenge(scheme="bearer", realm=pairs["realm"], service=pairs.get("service", ""))

@@ -139,7 +139,7 @@ def fill(
             unpacked = tarball.extract(
                 stream,
                 target,
-                _onwards(report, done, image.size),
+                _onwards(report, layer, done, image.size),
                 cancelled,
                 size=layer.size,
                 keep=hold,
@@ -218,10 +218,12 @@ def _silent(_step: Progress) -> None:
     pass
 
 
-def _onwards(report: Report, before: int, total: int | None) -> Report:
+def _onwards(report: Report, layer: Layer, before: int, total: int | None) -> Report:
     """The progress of one layer as that of the image."""
+    fetched = layer.blob is not None and layer.blob.urls
 
     def tell(step: Progress) -> None:
-        report(replace(step, done=before + step.done, total=total))
+        phase = f"fetching and {step.phase}" if fetched else step.phase
+        report(replace(step, phase=phase, done=before + step.done, total=total))
 
     return tell
