@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from nspawn.model.machines import parse_machine
-from tests.support import imageserver
+from tests.support import imageserver, ociimages
 from tests.support.command import Result, check, end_group
-from tests.support.imagefiles import rootfs_xz
+from tests.support.imagefiles import rootfs_tar, rootfs_xz
 from tests.support.imageserver import ImageServer
 from tests.support.program import Program
 
@@ -430,6 +430,21 @@ def test_files_and_standard_input(get: Callable[..., Result], small: bytes, tmp_
     assert get("-", "-o", "piped", stdin=small).status == 0
     assert get("-", stdin=small).status == 2
     assert left(tmp_path) == ["piped", "small", "small.tar.xz"]
+
+
+def test_an_image_of_containers(get: Callable[..., Result], busybox_base: Path, tmp_path: Path) -> None:
+    """A layout of OCI: two layers, no password, its command told."""
+    layout = ociimages.Layout()
+    top = ociimages.tar([ociimages.entry("etc/motd", content=b"the second layer\n")])
+    config = {"Entrypoint": ["/bin/echo"], "Cmd": ["it is", "me"]}
+    layout.add(layout.image([rootfs_tar(busybox_base), top], config, arch=ARCH))
+    layout.write(tmp_path / "work/app")
+    done = get("./app", "-o", "box")
+    assert done.status == 0, str(done)
+    assert "password" not in done.out
+    assert "Its own command: /bin/echo 'it is' me" in done.err
+    assert (tmp_path / "work/box/etc/motd").read_text() == "the second layer\n"
+    assert (tmp_path / "work/box/etc/shadow").read_text().startswith("root:*:")
 
 
 def test_builtin(get: Callable[..., Result], nspawn: Program, tmp_path: Path) -> None:

@@ -186,6 +186,8 @@ def _builtin(layout: Layout, arguments: argparse.Namespace) -> int:
 
 
 def _fetch(layout: Layout, reference: ImageRef, arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from nspawn.cli.create import tell
     from nspawn.cli.show import Bar, clean, size
     from nspawn.model import imageref
@@ -217,6 +219,8 @@ def _fetch(layout: Layout, reference: ImageRef, arguments: argparse.Namespace) -
         target = arguments.output or getroot.default_folder(_name(reference, choice.image))
         if arguments.verbose:
             _tell_image(choice.image, size)
+        if choice.image.config is not None and wish.password is None:
+            wish = replace(wish, skip=wish.skip | {"password"})  # an application, where nobody logs in
         filled: list[images.Filled] = []
 
         def fill(path: str, held: int) -> None:
@@ -227,7 +231,12 @@ def _fetch(layout: Layout, reference: ImageRef, arguments: argparse.Namespace) -
         bar.end()
     done = filled[0]
     status = _ready(target)
-    tell(done.notes, done.finished.password or "")
+    tell((*done.left_out, *done.finished.notes), done.finished.password or "")
+    if done.image.config is not None:
+        import shlex
+
+        command = shlex.join((*done.image.config.entrypoint, *done.image.config.command))
+        sys.stderr.write(f"Its own command: {clean(command)}\n" if command else "")
     if arguments.verbose:
         steps = ", ".join(f"{name} {outcome}" for name, outcome in done.finished.steps)
         sys.stderr.write(f"{size(done.bytes)} unpacked; {steps}\n")
