@@ -108,7 +108,7 @@ def test_a_password_can_come_by_standard_input(nspawn: Program, archive: Path) -
 
 def test_keys_instead_of_a_password(nspawn: Program, archive: Path, tmp_path: Path) -> None:
     (tmp_path / "key.pub").write_text(f"{KEY}\n")
-    options = ["--lock-password", "--ssh-keys", tmp_path / "key.pub", "--skip", "locale"]
+    options: list[str | Path] = ["--lock-password", "--ssh-keys", tmp_path / "key.pub", "--skip", "locale"]
     result = nspawn.ok("create", "box", "--image", archive, *options)
     assert "password" not in result.out
     shadow = (rootfs(nspawn, "box") / "etc/shadow").read_text()
@@ -166,7 +166,9 @@ def test_a_registrys_image_runs_its_command(daemon: Daemon, registry: registries
 def test_a_kept_image_is_listed_checked_and_removed(nspawn: Program, registry: registries.Registry) -> None:
     reference = f"{registry.host}/team/app:1.0"
     nspawn.ok("create", "app", "--image", reference, "--keep")
-    [kept] = nspawn.json("image", "list", "--json")  # type: ignore[misc]
+    listed = nspawn.json("image", "list", "--json")
+    assert isinstance(listed, list)
+    [kept] = listed
     assert (kept["reference"], kept["missing"], len(kept["digests"])) == (reference, [], 2)
     assert reference in nspawn.ok("image", "list").out
     assert nspawn.json("image", "info", kept["id"], "--json") == kept

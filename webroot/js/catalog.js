@@ -7,7 +7,7 @@ import { Shape } from "./shape.js";
  * @property {string} distribution
  * @property {string} release
  * @property {string} variant
- * @property {string} title
+ * @property {string} os what the distribution calls itself
  * @property {string[]} also other words for the release
  * @property {number} size bytes to fetch
  * @property {string} date of its build
@@ -32,7 +32,7 @@ function parseOffer(value, path) {
     distribution: shape.text("distribution"),
     release: shape.text("release"),
     variant: shape.text("variant", "default"),
-    title: shape.text("title", ""),
+    os: shape.text("os", ""),
     also: shape.texts("also"),
     size: shape.number("size") ?? 0,
     date: shape.text("date", ""),
@@ -52,13 +52,10 @@ export function parseCatalog(value) {
     const known = found.get(offer.distribution);
     if (!known) {
       const { distribution: name } = offer;
-      found.set(name, { name, title: offer.title || name, current: offer, offers: [offer] });
+      found.set(name, { name, title: offer.os || name, current: offer, offers: [offer] });
     } else {
       known.offers.push(offer);
-      if (offer.current) {
-        known.current = offer;
-        known.title = offer.title || known.title;
-      }
+      if (offer.current) known.current = offer;
     }
   }
   return { arch: shape.text("arch", ""), distributions: [...found.values()], notes: shape.texts("notes") };

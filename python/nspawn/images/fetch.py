@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
 
 from nspawn.errors import NotFound, UsageError
 from nspawn.images import buffers, pace
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from nspawn.model.blob import Blob
     from nspawn.model.fetching import Fetching
     from nspawn.model.progress import Asked
+
+
+class Readable(Protocol):
+    """What comes in order."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class Stream(Protocol):
@@ -85,10 +91,12 @@ class Fetcher:
 
 
 def open_file(
-    source: str | BinaryIO, *, digest: str = "", size: int | None = None, cancelled: Asked = lambda: False
+    source: str | Readable, *, digest: str = "", size: int | None = None, cancelled: Asked = lambda: False
 ) -> Stream:
     """A file by its path, or what is open already (standard input, an upload; it is not closed then)."""
     if not isinstance(source, str):
+        # What it lacks of a file (a descriptor, `tell`) is asked for with care there.
+        source = cast("BinaryIO", source)
         return FileStream(source, "what is read", digest=digest, size=size, cancelled=cancelled, own=False)
     try:
         file = open(source, "rb")  # noqa: SIM115  (the stream closes it)

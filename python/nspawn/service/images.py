@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from nspawn.android import resolver
-from nspawn.errors import NspawnError
+from nspawn.errors import NotFound, NspawnError
 from nspawn.images import finish, tarball
 from nspawn.images.blobs import Blobs, Kept
 from nspawn.images.fetch import Fetcher
 from nspawn.images.http import Client
 from nspawn.model.image import LAYER
+from nspawn.model.imageref import Distribution
 from nspawn.model.progress import Cancelled, Progress
 from nspawn.service import config, finishing
 from nspawn.service.imagesources import Network, source_of
@@ -100,7 +101,17 @@ def choose(
     """
     needed = network(layout, cancelled, keep=keep)
     source = source_of(needed, reference, arch=arch, file=file, size=size)
-    image = source.resolve(report, cancelled)
+    try:
+        image = source.resolve(report, cancelled)
+    except NotFound as error:
+        if (
+            not isinstance(reference, Distribution)
+            or reference.release
+            or "no distribution" not in error.what
+        ):
+            raise
+        hint = f"If it is an image of a registry: docker://{reference.name}.  {error.hint}"
+        raise NotFound(error.what, error.why, hint) from None
     return Choice(source=source, image=image, keep=needed.keep is not None)
 
 
@@ -128,7 +139,7 @@ def fill(
             unpacked = tarball.extract(
                 stream,
                 target,
-                _onwards(report, done, image.size),
+                _onwards(report, layer, done, image.size),
                 cancelled,
                 size=layer.size,
                 keep=hold,
@@ -207,10 +218,12 @@ def _silent(_step: Progress) -> None:
     pass
 
 
-def _onwards(report: Report, before: int, total: int | None) -> Report:
+def _onwards(report: Report, layer: Layer, before: int, total: int | None) -> Report:
     """The progress of one layer as that of the image."""
+    fetched = layer.blob is not None and layer.blob.urls
 
     def tell(step: Progress) -> None:
-        report(replace(step, done=before + step.done, total=total))
+        phase = f"fetching and {step.phase}" if fetched else step.phase
+        report(replace(step, phase=phase, done=before + step.done, total=total))
 
     return tell

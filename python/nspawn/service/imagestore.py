@@ -47,13 +47,15 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """An image of the server.  reference: the shortest name for it; also: other words for its release.
+    """An image of the server.  reference: the shortest name for it; os: what its distribution calls itself;
+    also: other words for its release.
 
     current: the one that the bare name of its distribution stands for.  size: bytes to fetch.
     """
 
     reference: str
     distribution: str
+    os: str
     release: str
     variant: str
     arch: str
@@ -71,6 +73,7 @@ class Offer:
         return cls(
             reference=str(name),
             distribution=product.distribution,
+            os=product.os or product.distribution,
             release=product.release,
             variant=product.variant,
             arch=product.arch,

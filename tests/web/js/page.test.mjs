@@ -233,7 +233,7 @@ test("ports are told as people write them", () => {
 
 /** @param {string} distribution @param {string} release @param {object} [more] */
 function offer(distribution, release, more = {}) {
-  return { reference: `${distribution}:${release}`, distribution, release, variant: "default", title: "", ...more };
+  return { reference: `${distribution}:${release}`, distribution, release, variant: "default", os: distribution.toUpperCase(), ...more };
 }
 
 test("the server's list becomes distributions with their releases", () => {
@@ -241,9 +241,9 @@ test("the server's list becomes distributions with their releases", () => {
     arch: "arm64",
     notes: ["the list is of yesterday"],
     products: [
-      offer("alpine", "edge", { title: "Alpine edge" }),
-      offer("alpine", "3.22", { current: true, also: [], size: 3_000_000, title: "Alpine 3.22" }),
-      offer("debian", "trixie", { current: true, also: ["13"], title: "Debian trixie" }),
+      offer("alpine", "edge", {}),
+      offer("alpine", "3.22", { current: true, also: [], size: 3_000_000 }),
+      offer("debian", "trixie", { current: true, also: ["13"] }),
       offer("debian", "trixie", { variant: "cloud", reference: "debian/trixie/cloud", also: ["13"] }),
     ],
   });
@@ -251,8 +251,8 @@ test("the server's list becomes distributions with their releases", () => {
   assert.deepEqual(
     distributions.map(({ name, title, current, offers }) => [name, title, current.release, offers.length]),
     [
-      ["alpine", "Alpine 3.22", "3.22", 2],
-      ["debian", "Debian trixie", "trixie", 2],
+      ["alpine", "ALPINE", "3.22", 2],
+      ["debian", "DEBIAN", "trixie", 2],
     ],
   );
   assert.deepEqual(distributions[1].offers.map(releaseText), ["trixie (13)", "trixie (13), cloud"]);

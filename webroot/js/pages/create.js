@@ -89,16 +89,17 @@ function TextField({ id, label, value, set, note = "", wrong = "", place = "" })
   </div>`;
 }
 
-/** @param {{ kind: Kind, set: (kind: Kind) => void }} props */
-function Kinds({ kind, set }) {
+/** @param {{ kind: Kind, set: (kind: Kind) => void, children?: unknown }} props children: below the chosen one */
+function Kinds({ kind, set, children }) {
   return html`<fieldset class="field">
     <legend>Root file system</legend>
     <div class="choices">
       ${KINDS.map(
         (each) => html`<label key=${each.kind} class="choice">
-          <input type="radio" name="kind" value=${each.kind} checked=${kind === each.kind} onChange=${() => set(each.kind)} />
-          <span><strong>${each.title}</strong><span>${each.note}</span></span>
-        </label>`,
+            <input type="radio" name="kind" value=${each.kind} checked=${kind === each.kind} onChange=${() => set(each.kind)} />
+            <span><strong>${each.title}</strong><span>${each.note}</span></span>
+          </label>
+          ${kind === each.kind && children && html`<div key="below" class="below">${children}</div>`}`,
       )}
     </div>
   </fieldset>`;
@@ -291,6 +292,20 @@ export function CreatePage() {
     }
   };
 
+  /** @type {unknown} what the chosen kind asks for */
+  let source = null;
+  if (kind === "distribution") {
+    source = html`<${CatalogField} reference=${distribution} set=${setDistribution} wrong=${tried ? wrongChoice : ""} />`;
+  } else if (kind === "registry") {
+    source = html`<${TextField} id="registry" label="Image" value=${registry} set=${setRegistry}
+      place="docker.io/library/nginx:1.27" note="With its registry and tag, or its digest" wrong=${tried ? wrongImage : ""} />`;
+  } else if (kind === "upload") {
+    source = html`<${FileField} file=${file} set=${setFile} wrong=${tried ? wrongFile : ""} />`;
+  } else if (onMachine) {
+    const place = kind === "folder" ? "/data/rootfs" : "/sdcard/Download/rootfs.tar.xz";
+    source = html`<${TextField} id="path" label="Path" value=${path} set=${setPath} place=${place} wrong=${tried ? wrongPath : ""} />`;
+  }
+
   if (sending) {
     return html`<div class="page narrow">
       <h1>New container</h1>
@@ -321,15 +336,9 @@ export function CreatePage() {
         note="Small letters, digits, '-', '_' and '.'"
         wrong=${tried || (name && !NAME.test(name)) ? wrongName : ""}
       />
-      <${Kinds} kind=${kind} set=${setKind} />
-      ${kind === "distribution" && html`<${CatalogField} reference=${distribution} set=${setDistribution} wrong=${tried ? wrongChoice : ""} />`}
-      ${
-        kind === "registry" &&
-        html`<${TextField} id="registry" label="Image" value=${registry} set=${setRegistry} place="docker.io/library/nginx:1.27"
-          note="With its registry and tag, or its digest" wrong=${tried ? wrongImage : ""} />`
-      }
-      ${onMachine && html`<${TextField} id="path" label="Path" value=${path} set=${setPath} place=${kind === "folder" ? "/data/rootfs" : "/sdcard/Download/rootfs.tar.xz"} wrong=${tried ? wrongPath : ""} />`}
-      ${kind === "upload" && html`<${FileField} file=${file} set=${setFile} wrong=${tried ? wrongFile : ""} />`}
+      <${Kinds} kind=${kind} set=${setKind}>
+        ${source}
+      <//>
       ${
         login &&
         html`<${PasswordField} choice=${choice} choose=${setChoice} password=${password} set=${setPassword} wrong=${tried ? wrongPassword : ""} />
