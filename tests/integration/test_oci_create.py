@@ -156,41 +156,38 @@ def test_everything_that_a_file_can_be(tmp_path: Path) -> None:
     assert _ours(place, tmp_path / "ours") == _theirs(place, tmp_path / "theirs")
 
 
+def _random_layer(chance: random.Random, number: int) -> bytes:
+    """Files, folders, links and whiteouts; the folders that lead to a change are written, too, as usual."""
+    names = [f"{a}/{b}" if b else a for a in "abc" for b in ("", "x", "y", "x/1", "x/2")]
+    used: dict[str, str] = {}
+    members = []
+    for name in sorted(chance.sample(names, 8)):
+        above = [name[:cut] for cut, char in enumerate(name) if char == "/"]
+        if any(used.get(each, "folder") != "folder" for each in above):
+            continue  # below what is no folder in the same layer
+        members += [folder(each) for each in above if each not in used]
+        used.update(dict.fromkeys(above, "folder"))
+        kind = used[name] = chance.choice(("file", "folder", "link", "whiteout", "opaque"))
+        head, slash, last = name.rpartition("/")
+        if kind == "file":
+            mode = chance.choice((0o600, 0o755))
+            members.append(entry(name, content=f"{number}{name}".encode(), mode=mode))
+        elif kind == "link":
+            members.append(link(name, chance.choice(("nowhere", "/", "a", "../b"))))
+        elif kind == "whiteout":
+            members.append(entry(f"{head}{slash}.wh.{last}"))
+        else:
+            used[name] = "folder"
+            members.append(folder(name, mode=chance.choice((0o700, 0o755))))
+            if kind == "opaque":
+                members.append(entry(f"{name}/.wh..wh..opq"))
+    return tar(members)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_any_layers(seed: int, tmp_path: Path) -> None:
-    """Made at random: files, folders, links and whiteouts over each other."""
     chance = random.Random(seed)
-    names = [f"{a}/{b}" if b else a for a in "abc" for b in ("", "x", "y", "x/1", "x/2")]
-    stack = []
-    for number in range(5):
-        used: dict[str, str] = {}
-        members = []
-        for name in sorted(chance.sample(names, 8)):
-            if any(
-                used.get(name[:cut], "folder") != "folder" for cut in range(len(name)) if name[cut] == "/"
-            ):
-                continue  # below what is no folder in the same layer
-            # What makes layers always writes the folders that lead to what it changes.
-            members += [folder(each) for each in above if used.setdefault(each, "new") == "new"]
-            used.update(dict.fromkeys(above, "folder"))
-            kind = chance.choice(("file", "folder", "link", "whiteout", "opaque"))
-            used[name] = kind
-            head, slash, last = name.rpartition("/")
-            if kind == "file":
-                members.append(
-                    entry(name, content=f"{number}{name}".encode(), mode=chance.choice((0o600, 0o755)))
-                )
-            elif kind == "link":
-                members.append(link(name, chance.choice(("nowhere", "/"))))
-            elif kind == "whiteout":
-                members.append(entry(f"{head}{slash}.wh.{last}"))
-            else:
-                used[name] = "folder"
-                members.append(folder(name, mode=chance.choice((0o700, 0o755))))
-                if kind == "opaque":
-                    members.append(entry(f"{name}/.wh..wh..opq"))
-        stack.append(tar(members))
-    place = _write(stack, tmp_path / "layout")
+    place = _write([_random_layer(chance, number) for number in range(5)], tmp_path / "layout")
     assert _ours(place, tmp_path / "ours") == _theirs(place, tmp_path / "theirs")
 
 
