@@ -126,7 +126,7 @@ class RegistrySource:
         if config.size > ocimanifest.LARGEST_DOCUMENT:
             raise Damaged("the image's configuration cannot be read", f"it has {config.size} bytes")
         data = bytearray()
-        with self._fetcher.open(self._blob(config), keep=self._keep) as stream:
+        with self._fetcher.open(self._blob(config)) as stream:
             while chunk := stream.read(1 << 16):
                 data += chunk
         return bytes(data)
