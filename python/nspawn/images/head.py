@@ -45,15 +45,17 @@ def first_member(source: Readable, name: str) -> tuple[bytes, Replayed]:
 
     Raises Damaged when the archive does not begin so.
     """
-    held = b""
+    held = bytearray()
+    enough = _CHUNK
     while len(held) < _MOST_READ:
         data = _read(source)
         held += data
-        if data and len(held) < _CHUNK:
+        if data and len(held) < enough:
             continue
-        found = _member(_begin(held), name)
+        enough *= 2  # bzip2 gives nothing of its first block before all of it is there
+        found = _member(_begin(bytes(held)), name)
         if found is not None:
-            return found, Replayed(held, source)
+            return found, Replayed(bytes(held), source)
         if not data:
             break
     raise Damaged(_WHAT, "it is cut off, or no archive" if held else "it is empty")

@@ -53,7 +53,7 @@ def read(data: bytes) -> Exported:
     version, name = document.get("format"), document.get("name")
     if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
         raise Damaged(_WHAT, f"a newer nspawn wrote them (format {version})", "Update nspawn.")
-    if version != VERSION:
+    if version != VERSION or isinstance(version, bool):
         raise Damaged(_WHAT, "they have no format that is known")
     if not isinstance(name, str) or not is_container_name(name):
         raise Damaged(_WHAT, f"{str(name)[:80]!r} is no name of a container")
