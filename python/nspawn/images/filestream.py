@@ -8,7 +8,7 @@ import os
 import select
 import stat
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 from nspawn.errors import Damaged, NspawnError
 from nspawn.model.blob import ALGORITHM
@@ -45,7 +45,7 @@ class FileStream:
     ) -> None:
         self.size = size
         self.done = 0
-        self._source: Any = source
+        self._source = cast("Any", source)
         self._name = name
         self._digest = digest
         self._hash = hashlib.sha256()
