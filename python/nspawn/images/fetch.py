@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self
 
 from nspawn.errors import NotFound, UsageError
 from nspawn.images import buffers, pace
 from nspawn.images.download import Download, Shared
-from nspawn.images.filestream import FileStream
+from nspawn.images.filestream import FileStream, Readable
 from nspawn.images.origins import host_of
 from nspawn.kernel import files
 
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from nspawn.model.blob import Blob
     from nspawn.model.fetching import Fetching
     from nspawn.model.progress import Asked
-
-
-class Readable(Protocol):
-    """What comes in order."""
-
-    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class Stream(Protocol):
@@ -95,8 +89,6 @@ def open_file(
 ) -> Stream:
     """A file by its path, or what is open already (standard input, an upload; it is not closed then)."""
     if not isinstance(source, str):
-        # What it lacks of a file (a descriptor, `tell`) is asked for with care there.
-        source = cast("BinaryIO", source)
         return FileStream(source, "what is read", digest=digest, size=size, cancelled=cancelled, own=False)
     try:
         file = open(source, "rb")  # noqa: SIM115  (the stream closes it)
