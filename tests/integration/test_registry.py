@@ -194,9 +194,9 @@ def test_login(guarded: Registry, real: Registry, tmp_path: Path) -> None:
         registries.login(paths, guarded.host, USER, "wrong")
     assert registries.load(paths) == {}
     assert registries.login(paths, guarded.host, USER, PASSWORD)
-    assert not registries.login(paths, real.host, USER, 'quo"te\\')
+    assert not registries.login(paths, real.host, USER, 'pa"ss\\')
     assert registries.find(paths, guarded.host.upper()) == credentials.make(guarded.host, USER, PASSWORD)
-    assert registries.find(paths, real.host) == credentials.make(real.host, USER, 'quo"te\\')
+    assert registries.find(paths, real.host) == credentials.make(real.host, USER, 'pa"ss\\')
     assert registries.find(paths, "ghcr.io") is None
     file = tmp_path / "state/registries.toml"
     assert file.stat().st_mode & 0o7777 == 0o600
