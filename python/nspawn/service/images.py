@@ -148,7 +148,8 @@ def fill(
             stream.close()
             count, done = count + unpacked.bytes, done + (layer.size or 0)
             left_out.update(dict.fromkeys(unpacked.notes))
-    tarball.check(target)
+    if image.config is None or not (image.config.entrypoint or image.config.command):
+        tarball.check(target)  # else there may be one program in it, and no shell
     if cancelled():
         raise Cancelled
     report(Progress(phase="finishing"))  # eight small steps: nobody would see them counted
