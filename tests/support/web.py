@@ -17,14 +17,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from nspawn.errors import Conflict, NotFound, UsageError
+from nspawn.errors import Conflict, NotFound, Unreachable, UsageError
+from nspawn.images.blobs import Pruned
 from nspawn.layout import Layout
 from nspawn.model import settings
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 from nspawn.model.record import Record
 from nspawn.service.access import SESSION_SECONDS, Access
-from nspawn.service.containers import CreateRequest, Tarball
+from nspawn.service.containers import CreateRequest, FromImage, Outcome, Tarball
 from nspawn.service.jobs import Jobs
 from nspawn.service.readings import Readings
 from nspawn.web.app import create_app
@@ -84,24 +85,27 @@ class FakeContainers:
         self.calls: list[tuple[object, ...]] = []
         self.follows: list[FakeFollow] = []
         self.uploaded = b""
+        self.password = ""
+        self.notes: tuple[str, ...] = ()
         self.hold = threading.Event()
         self.hold.set()
 
     def add(self, name: str, **values: Any) -> None:
         self.all[name] = FakeContainer(name=name, **values)
 
-    def create(self, request: CreateRequest, progress: Report, cancelled: Asked) -> FakeContainer:
+    def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Outcome:
         self.calls.append(("create", request))
         if request.name in self.all:
             raise Conflict(f"there is a container {request.name!r} already")
-        progress(Progress(phase="unpacking", done=1, total=2))
-        if isinstance(request.source, Tarball) and not isinstance(request.source.file, str):
-            self.uploaded = request.source.file.read()
+        report(Progress(phase="unpacking", done=1, total=2))
+        source = request.source
+        if isinstance(source, (FromImage, Tarball)) and source.file and not isinstance(source.file, str):
+            self.uploaded = source.file.read()
         while not self.hold.wait(0.01):
             if cancelled():
                 raise Cancelled
         self.add(request.name, settings=request.settings)
-        return self.all[request.name]
+        return Outcome(password=self.password, notes=self.notes)
 
     def list(self) -> list[FakeContainer]:
         return list(self.all.values())
@@ -257,6 +261,58 @@ class FakeNetwork:
         return ["ip link delete nspawn_br1"]
 
 
+class FakeStored:
+    def as_dict(self) -> dict[str, Any]:
+        return {"id": "0123456789ab", "reference": "debian:trixie"}
+
+
+class FakeFound:
+    def __init__(self, text: str, arch: str, cloud: bool) -> None:
+        self.asked = (text, arch, cloud)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"arch": "amd64", "products": [{"asked": list(self.asked)}], "notes": []}
+
+
+class FakeImages:
+    """One kept image, with the promises of the real ones about errors."""
+
+    def __init__(self) -> None:
+        self.there = True
+        self.offline = False
+
+    def kept(self) -> list[FakeStored]:
+        return [FakeStored()] if self.there else []
+
+    def problems(self) -> list[str]:
+        return ["one cannot be read"]
+
+    def remove(self, name: str) -> Pruned:
+        if not self.there or name != "0123456789ab":
+            raise NotFound(f"there is no stored image {name!r}")
+        self.there = False
+        return Pruned(count=1, bytes=7)
+
+    def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned:
+        assert not cancelled()
+        report(Progress(phase="removing", done=1, total=1))
+        self.there = self.there and not everything
+        return Pruned(count=2, bytes=9)
+
+    def verify(self, report: Report, cancelled: Asked) -> list[str]:
+        assert not cancelled()
+        report(Progress(phase="verifying", done=1, total=1))
+        return ["sha256:" + "0" * 64]
+
+    def search(
+        self, text: str, report: Report, cancelled: Asked, *, arch: str = "", cloud: bool = False
+    ) -> FakeFound:
+        report(Progress(phase="asking the image server"))
+        if self.offline or cancelled():
+            raise Unreachable("the image server cannot be asked", "no route to host")
+        return FakeFound(text, arch, cloud)
+
+
 class Web:
     """An application on a fresh store, and what is behind it."""
 
@@ -265,6 +321,7 @@ class Web:
         self.containers = FakeContainers()
         self.jobs = Jobs()
         self.guard = FakeGuard()
+        self.images = FakeImages()
         self.network = FakeNetwork()
         self.watches: list[FakeWatch] = []
         self.gate = Gate(self.access, (PORT,), **({"clock": clock} if clock else {}))
@@ -273,6 +330,7 @@ class Web:
             access=self.access,
             jobs=self.jobs,
             guard=self.guard,
+            images=lambda: self.images,
             network=lambda: self.network,
             network_summary=lambda: {"up": True, "free": None, "paths": {}},
             host=FakeHost,

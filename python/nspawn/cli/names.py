@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "import": "Make a container of an archive that `nspawn export` wrote",
     "rename": "Give a stopped container another name",
     "rm": "Remove a stopped container; a rootfs given by --rootfs is left alone",
+    "image": "Look for images, and look after those that are kept",
     "boot": "Start all containers that are marked autostart",
     "doctor": "Show what this machine can do for containers, and what it lacks",
     "guard": "Show why no container starts after a crash of the machine, and decide",

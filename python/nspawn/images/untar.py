@@ -28,7 +28,6 @@ _MOST_WAITING = 100_000
 _MOST_WAITING_BYTES = 8 << 20
 #: A label of the builder's policy means nothing, or harm, to the policy here (SELinux on a phone).
 _FOREIGN_XATTRS = (b"security.selinux", b"security.ima", b"security.evm")
-_DEFAULT_ACL = b"system.posix_acl_default"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"6": stat.S_IFIFO}
@@ -118,9 +117,10 @@ class Untar:
         self._most_bytes = most_bytes
         self._most_entries = most_entries
         self._layer = Layer() if layer else None
-        self._waiting: list[tuple[bytes, int, int, int, int]] = []
+        self._waiting: list[tuple[bytes, int, int, int, int, list[tuple[bytes, bytes]]]] = []
         self._waiting_bytes = 0
         self._exact = True
+        self._implied = 0  # folders that no entry described
         self.bytes = 0
         self.entries = 0
         self.skipped: dict[str, int] = {}
@@ -134,11 +134,13 @@ class Untar:
             try:
                 self._place(entry, content)
             except OSError as error:
-                why = error.strerror or str(error)
-                raise Refused(f"{show(entry.name)}: {why}", _HINTS.get(error.errno or 0, "")) from None
+                raise failed(entry.name, error) from None
         if not headers.ended and (whole or not self.entries):
             raise Refused("it ends in the middle", CUT)
-        self._settle()
+        try:
+            self._settle()
+        except OSError as error:
+            raise failed(b"/", error) from None
         content.drain()
 
     def _count(self, entry: Entry) -> None:
@@ -157,7 +159,6 @@ class Untar:
         if path == b"/":
             if kind != b"5":
                 raise Refused("its root is not a folder")
-            self._describe(path, entry)
             self._wait(path, entry)
         elif self._layer is not None and self._layer.obey(path):
             pass
@@ -203,7 +204,7 @@ class Untar:
             if self._exact or mode & 0o7000:
                 os.fchmod(file, mode)
             if entry.xattrs:
-                self._describe(file, entry)
+                self._describe(file, entry.name, entry.xattrs)
             os.utime(file, ns=(entry.mtime, entry.mtime))
             if self._layer is not None:
                 self._layer.made(os.fstat(file).st_ino)
@@ -225,8 +226,6 @@ class Untar:
                 self._make_room(path, error)
                 os.mkdir(path, 0o700)
         check_depth(path)
-        if entry.xattrs:
-            self._describe(path, entry)
         self._wait(path, entry)
         if self._layer is not None:
             self._layer.made(os.lstat(path).st_ino)
@@ -258,14 +257,14 @@ class Untar:
         if entry.kind != b"2":
             os.chmod(path, entry.mode)  # it was made just now and is no link
         if entry.xattrs:
-            self._describe(path, entry)
+            self._describe(path, entry.name, entry.xattrs)
         os.utime(path, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
         if self._layer is not None:
             self._layer.made(os.lstat(path).st_ino)
 
-    def _describe(self, what: int | bytes, entry: Entry) -> None:
+    def _describe(self, what: int | bytes, entry: bytes, xattrs: list[tuple[bytes, bytes]]) -> None:
         """Extended attributes, of a descriptor or of what a path names itself; after the owner."""
-        for name, value in entry.xattrs:
+        for name, value in xattrs:
             if name in _FOREIGN_XATTRS:
                 continue
             try:
@@ -278,9 +277,7 @@ class Untar:
                     raise
                 self._skip(XATTRS)
             except ValueError:
-                raise Refused(f"{show(entry.name)}: an attribute's name has a NUL in it", AGAIN) from None
-            if name == _DEFAULT_ACL:
-                self._exact = True  # it changes the mode of what is made in this folder
+                raise Refused(f"{show(entry)}: an attribute's name has a NUL in it", AGAIN) from None
 
     def _fresh(self, path: bytes, make: Callable[[], None]) -> None:
         """Make something at a path, whatever was there."""
@@ -293,7 +290,9 @@ class Untar:
     def _make_room(self, path: bytes, error: OSError) -> None:
         """Take away what is in the way, or make the folders that are missing."""
         if isinstance(error, FileNotFoundError):
-            make_parents(path)
+            self._implied += make_parents(path)
+            if self.entries + self._implied > self._most_entries:
+                raise Refused(f"it has more than {self._most_entries} entries")
         elif self._layer is not None:
             self._layer.remove(path)
         else:
@@ -303,15 +302,15 @@ class Untar:
                 os.rmdir(path)
 
     def _wait(self, path: bytes, entry: Entry) -> None:
-        """Owner, mode and time of a folder come last: what is made in it would inherit or change them."""
-        self._waiting.append((path, entry.mode, entry.uid, entry.gid, entry.mtime))
-        self._waiting_bytes += len(path)
+        """Attributes of a folder come last: what is made in it would inherit or change them."""
+        self._waiting.append((path, entry.mode, entry.uid, entry.gid, entry.mtime, entry.xattrs))
+        self._waiting_bytes += len(path) + sum(len(name) + len(value) for name, value in entry.xattrs)
         if len(self._waiting) > _MOST_WAITING or self._waiting_bytes > _MOST_WAITING_BYTES:
             self._settle()
             self._exact = True
 
     def _settle(self) -> None:
-        for path, mode, uid, gid, mtime in self._waiting:
+        for path, mode, uid, gid, mtime, xattrs in self._waiting:
             try:
                 folder = os.open(path, _FOLDER)
             except OSError:
@@ -319,11 +318,17 @@ class Untar:
             try:
                 os.fchown(folder, uid, gid)
                 os.fchmod(folder, mode)
+                self._describe(folder, path, xattrs)
                 os.utime(folder, ns=(mtime, mtime))
             finally:
                 os.close(folder)
         self._waiting.clear()
         self._waiting_bytes = 0
+
+
+def failed(name: bytes, error: OSError) -> Refused:
+    """What could not be made, and why."""
+    return Refused(f"{show(name)}: {error.strerror or error}", _HINTS.get(error.errno or 0, ""))
 
 
 def place(name: bytes) -> bytes:
@@ -343,15 +348,18 @@ def numbers(entry: Entry) -> tuple[int, int]:
     return entry.major, entry.minor
 
 
-def make_parents(path: bytes) -> None:
-    """The folders above a path that are missing, as no entry described them."""
+def make_parents(path: bytes) -> int:
+    """Make the folders above a path that are missing, as no entry described them; how many."""
     parts = path.split(b"/")[1:-1]
+    made = 0
     for count in range(1, len(parts) + 1):
         try:
             os.mkdir(b"/" + b"/".join(parts[:count]), 0o755)
+            made += 1
         except FileExistsError:
             continue
     check_depth(path[: path.rindex(b"/")] or b"/")
+    return made
 
 
 def check_depth(path: bytes) -> None:

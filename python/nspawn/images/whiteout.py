@@ -24,6 +24,7 @@ class Layer:
     def __init__(self) -> None:
         self._made = array("Q")
         self._known: set[int] = set()
+        self._pruned: set[int] = set()
 
     def made(self, inode: int) -> None:
         """This layer brings it."""
@@ -63,6 +64,9 @@ class Layer:
             if itself and status.st_ino not in self._known:
                 os.unlink(path)
             return
+        if status.st_ino in self._pruned:
+            return  # nothing of other layers has come since
+        self._pruned.add(status.st_ino)
         kept = _remove_below(os.path.realpath(path), self._known)
         if itself and not kept and status.st_ino not in self._known:
             os.rmdir(path)

@@ -1,4 +1,4 @@
-"""Making a container from the built-in root file system, an archive or a folder."""
+"""Making a container from an image, the built-in root file system, an archive or a folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from nspawn.errors import Conflict, NotFound, NspawnError, UsageError
 from nspawn.images import builtin, tarball
+from nspawn.model.finish import FinishWish
+from nspawn.model.imageref import ImageRef
 from nspawn.model.progress import Asked, Progress, Report
 from nspawn.model.settings import Settings
 from nspawn.service import files, making, store
@@ -37,32 +39,107 @@ class Tarball:
     size: int | None = None
 
 
-Source = Builtin | Folder | Tarball
+@dataclass(frozen=True, kw_only=True)
+class FromImage:
+    """An image by its name.
+
+    arch: "" for this machine's.  wish: what is done after it is unpacked; its network is that of the
+    settings.  keep: what is fetched is stored as well.  file: an open archive, instead of the path of a
+    `File`; size: of it, in bytes, if known.
+    """
+
+    reference: ImageRef
+    arch: str = ""
+    wish: FinishWish = field(default_factory=FinishWish)
+    keep: bool = False
+    file: BinaryIO | None = None
+    size: int | None = None
+
+
+Source = Builtin | Folder | Tarball | FromImage
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreateRequest:
-    """settings: image and rootfs in them are set from the source."""
+    """settings: image and rootfs in them are set from the source.  given: keys of those that the user has
+    set: an image's own settings do not count against them.
+    """
 
     name: str
     source: Source
     settings: Settings = field(default_factory=Settings)
+    given: frozenset[str] = frozenset()
 
 
-def create(place: store.Store, request: CreateRequest, report: Report, cancelled: Asked) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What there is to tell of a new container.  password: of its root, to be shown once and nowhere kept;
+    "" when there is none to show.  notes: what a person should know.
+    """
+
+    password: str = field(default="", repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def create(place: store.Store, request: CreateRequest, report: Report, cancelled: Asked) -> Outcome:
     """Make the container; whatever ends it early, nothing is left."""
+    outcome = Outcome()
 
     def fill(new: making.New) -> Settings:
-        return _fill(place.layout, request, new, report, cancelled)
+        nonlocal outcome
+        if isinstance(request.source, FromImage):
+            settings, outcome = _fetch(place.layout, request, request.source, new, report, cancelled)
+            return settings
+        return _fill(place.layout, request, request.source, new, report, cancelled)
 
     making.make(place, request.name, request.settings, fill, report, cancelled)
+    return outcome
+
+
+def _fetch(
+    layout: Layout,
+    request: CreateRequest,
+    source: FromImage,
+    new: making.New,
+    report: Report,
+    cancelled: Asked,
+) -> tuple[Settings, Outcome]:
+    """Put an image's root file system into the folder; the settings are the user's and the image's."""
+    from nspawn.service import images, imagesettings  # dear: the libraries that fetch
+
+    rootfs = new.make_rootfs()
+    choice = images.choose(
+        layout,
+        source.reference,
+        report,
+        cancelled,
+        arch=source.arch,
+        keep=source.keep,
+        file=source.file,
+        size=source.size,
+    )
+    wish = replace(source.wish, network=request.settings.network.mode)
+    if choice.image.config is not None and wish.password is None:
+        wish = replace(wish, skip=wish.skip | {"password"})  # an application, where nobody logs in
+    filled = images.fill(layout, choice, rootfs, wish, report, cancelled, hold=(new.at,))
+    image = filled.image
+    settings, notes = imagesettings.combined(request.settings, request.given, image, rootfs)
+    outcome = Outcome(
+        password=filled.finished.password or "",
+        notes=(*filled.notes, *notes),
+    )
+    return replace(settings, image=_printable(image.reference), rootfs=""), outcome
 
 
 def _fill(
-    layout: Layout, request: CreateRequest, new: making.New, report: Report, cancelled: Asked
+    layout: Layout,
+    request: CreateRequest,
+    source: Builtin | Folder | Tarball,
+    new: making.New,
+    report: Report,
+    cancelled: Asked,
 ) -> Settings:
     """Put the root file system into the folder; the settings with their image and rootfs."""
-    source = request.source
     if isinstance(source, Folder):
         return replace(request.settings, image="folder", rootfs=check_folder(layout, source.path))
     rootfs = new.make_rootfs()

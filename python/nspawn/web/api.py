@@ -10,12 +10,16 @@ from typing import BinaryIO
 
 from flask import Blueprint, Response, jsonify, request
 
+from nspawn.errors import NspawnError
 from nspawn.model import settings
+from nspawn.model.imageref import File
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Report
-from nspawn.service.containers import Builtin, CreateRequest, Folder, Source, Tarball
+from nspawn.service.containers import Builtin, CreateRequest, Folder, FromImage, Source, Tarball
+from nspawn.service.jobs import Result
 from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong
-from nspawn.web.services import Described, Services
+from nspawn.web.images import parse_image
+from nspawn.web.services import Services
 
 BASE = "/api/v1/containers"
 #: Bytes of console history in one answer: the ring on disk holds no more.
@@ -40,25 +44,30 @@ def container_routes(services: Services) -> Blueprint:
         changes = parse_changes(body.inner("settings")) if body.has("settings") else {}
         body.finish()
         chosen = settings.apply(settings.Settings(), changes)
-        return begin_create(services, CreateRequest(name=name, source=source, settings=chosen), start=start)
+        given = settings.named(changes)
+        asked = CreateRequest(name=name, source=source, settings=chosen, given=given)
+        return begin_create(services, asked, start=start)
 
     @routes.post(f"{BASE}/<name>/upload")
     def upload(name: str) -> tuple[Response, int]:
         parse_container_name(name)
-        start = parse_switch("start")
-        chosen = settings.apply(settings.Settings(boot=parse_switch("boot")), parse_set())
+        start, as_image = parse_switch("start"), parse_switch("image")
+        changes = parse_set()
+        if parse_switch("boot"):
+            changes = {"boot": "true", **changes}
+        chosen = settings.apply(settings.Settings(), changes)
         if not request.content_length:
             wrong("body", "it is empty; the file's bytes are expected")
         # Flask's limit is for JSON; `connection` has bounded this one before it was received.
         request.max_content_length = None
         kept = keep_body(request.environ["wsgi.input"])
-        source = Tarball(kept, size=request.content_length)
-        return begin_create(
-            services,
-            CreateRequest(name=name, source=source, settings=chosen),
-            start=start,
-            cleanup=kept.close,
-        )
+        size = request.content_length
+        source: Source = Tarball(kept, size=size)
+        if as_image:
+            source = FromImage(reference=File(path="-"), file=kept, size=size)
+        given = settings.named(changes)
+        asked = CreateRequest(name=name, source=source, settings=chosen, given=given)
+        return begin_create(services, asked, start=start, cleanup=kept.close)
 
     @routes.get(f"{BASE}/<name>")
     def one(name: str) -> Response:
@@ -156,7 +165,9 @@ def parse_set() -> dict[str, str]:
 
 
 def parse_source(fields: Fields) -> Source:
-    """Where a new rootfs comes from: {kind: builtin} or {kind: folder|tarball, path: absolute}."""
+    """Where a new rootfs comes from: {kind: builtin}, {kind: folder|tarball, path: absolute} or
+    {kind: image, reference, ...}.
+    """
     kind = fields.text("kind")
     source: Source
     if kind == "builtin":
@@ -165,8 +176,10 @@ def parse_source(fields: Fields) -> Source:
         source = Folder(parse_path(fields))
     elif kind == "tarball":
         source = Tarball(parse_path(fields))
+    elif kind == "image":
+        source = parse_image(fields)
     else:
-        wrong(fields.path("kind"), "builtin, folder or tarball is expected")
+        wrong(fields.path("kind"), "builtin, image, folder or tarball is expected")
     fields.finish()
     return source
 
@@ -209,12 +222,22 @@ def begin_create(
     cleanup: called once, when the job has ended or was not begun.
     """
 
-    def work(progress: Report, cancelled: Asked) -> Described:
+    def work(progress: Report, cancelled: Asked) -> Result:
         try:
-            made = services.containers.create(asked, progress, cancelled)
+            outcome = services.containers.create(asked, progress, cancelled)
         finally:
             cleanup()
-        return services.containers.start(asked.name) if start else made
+        notes = outcome.notes
+        if start:
+            try:
+                services.containers.start(asked.name)
+            except NspawnError as error:
+                if not outcome.password:
+                    raise
+                # It is made, and whoever waits for its password gets it: the job has not failed.
+                notes = (*notes, f"it was not started: {error}")
+        made = services.containers.get(asked.name)
+        return Result(value=made, notes=notes, secret=outcome.password)
 
     try:
         job = services.jobs.start("create", asked.name, work)

@@ -13,6 +13,7 @@ from nspawn.web.api import container_routes, verb_routes
 from nspawn.web.auth import Gate, guard, login_routes
 from nspawn.web.events import Hub, Streams
 from nspawn.web.guard import guard_routes
+from nspawn.web.images import image_routes
 from nspawn.web.live import event_routes
 from nspawn.web.machine import machine_routes
 from nspawn.web.network import network_routes
@@ -54,6 +55,7 @@ def create_app(services: Services, *, gate: Gate, webroot: str) -> Flask:
     app.register_blueprint(login_routes(gate, services.session_seconds))
     app.register_blueprint(container_routes(services))
     app.register_blueprint(verb_routes(services))
+    app.register_blueprint(image_routes(services))
     app.register_blueprint(machine_routes(services, streams))
     app.register_blueprint(guard_routes(services))
     app.register_blueprint(network_routes(services))
