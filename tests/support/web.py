@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from nspawn.errors import Conflict, NotFound, Unreachable, UsageError
-from nspawn.images.blobs import Pruned
+from nspawn.errors import Conflict, Damaged, NotFound, UsageError
 from nspawn.layout import Layout
 from nspawn.model import settings
 from nspawn.model.names import parse_container_name
@@ -28,12 +27,14 @@ from nspawn.service.access import SESSION_SECONDS, Access
 from nspawn.service.containers import CreateRequest, FromImage, Outcome, Tarball
 from nspawn.service.jobs import Jobs
 from nspawn.service.readings import Readings
+from nspawn.service.transfer import Moved
 from nspawn.web.app import create_app
 from nspawn.web.auth import Gate
 from nspawn.web.events import Watch
 from nspawn.web.page import web_root
 from nspawn.web.services import Services
 from tests.support.program import REPOSITORY
+from tests.support.webimages import FakeImages
 
 PORT = 8080
 HOST = f"127.0.0.1:{PORT}"
@@ -86,6 +87,8 @@ class FakeContainers:
         self.follows: list[FakeFollow] = []
         self.uploaded = b""
         self.password = ""
+        self.archive: list[bytes] = [b"an archive"]
+        self.broken = False
         self.notes: tuple[str, ...] = ()
         self.hold = threading.Event()
         self.hold.set()
@@ -145,6 +148,46 @@ class FakeContainers:
     def thaw(self, name: str) -> FakeContainer:
         self.calls.append(("thaw", name))
         return self.get(name)
+
+    def clone(self, source: str, name: str, report: Report, cancelled: Asked) -> Moved:
+        report(Progress(phase="copying"))
+        assert not cancelled()
+        self.calls.append(("clone", source, name))
+        self.add(name, settings=self.get(source).settings)
+        return Moved(name=name, notes=("a copy",))
+
+    def export(
+        self, name: str, file: str | int, report: Report, cancelled: Asked, *, force: bool = False
+    ) -> Moved:
+        report(Progress(phase="packing"))
+        self.calls.append(("export", name, file, force))
+        if isinstance(file, int):
+            for piece in self.archive:
+                if cancelled():
+                    raise Cancelled
+                os.write(file, piece)
+            if self.broken:
+                raise Damaged("it cannot be read", "by the test")
+            return Moved(name=name)
+        return Moved(name=name, path=file, size=7)
+
+    def import_(
+        self,
+        file: str | BinaryIO,
+        name: str,
+        report: Report,
+        cancelled: Asked,
+        *,
+        size: int | None = None,
+        trusted: bool = False,
+    ) -> Moved:
+        assert not isinstance(file, str)
+        report(Progress(phase="unpacking"))
+        assert not cancelled()
+        self.uploaded = file.read()
+        self.calls.append(("import", name, size, trusted))
+        self.add(name)
+        return Moved(name=name, notes=("its ports were left out",))
 
     def update(self, name: str, changes: Mapping[str, str]) -> FakeContainer:
         self.calls.append(("update", name, dict(changes)))
@@ -259,58 +302,6 @@ class FakeNetwork:
         if self.used and not force:
             raise Conflict("the network is in use", "by box")
         return ["ip link delete nspawn_br1"]
-
-
-class FakeStored:
-    def as_dict(self) -> dict[str, Any]:
-        return {"id": "0123456789ab", "reference": "debian:trixie"}
-
-
-class FakeFound:
-    def __init__(self, text: str, arch: str, cloud: bool) -> None:
-        self.asked = (text, arch, cloud)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"arch": "amd64", "products": [{"asked": list(self.asked)}], "notes": []}
-
-
-class FakeImages:
-    """One kept image, with the promises of the real ones about errors."""
-
-    def __init__(self) -> None:
-        self.there = True
-        self.offline = False
-
-    def kept(self) -> list[FakeStored]:
-        return [FakeStored()] if self.there else []
-
-    def problems(self) -> list[str]:
-        return ["one cannot be read"]
-
-    def remove(self, name: str) -> Pruned:
-        if not self.there or name != "0123456789ab":
-            raise NotFound(f"there is no stored image {name!r}")
-        self.there = False
-        return Pruned(count=1, bytes=7)
-
-    def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned:
-        assert not cancelled()
-        report(Progress(phase="removing", done=1, total=1))
-        self.there = self.there and not everything
-        return Pruned(count=2, bytes=9)
-
-    def verify(self, report: Report, cancelled: Asked) -> list[str]:
-        assert not cancelled()
-        report(Progress(phase="verifying", done=1, total=1))
-        return ["sha256:" + "0" * 64]
-
-    def search(
-        self, text: str, report: Report, cancelled: Asked, *, arch: str = "", cloud: bool = False
-    ) -> FakeFound:
-        report(Progress(phase="asking the image server"))
-        if self.offline or cancelled():
-            raise Unreachable("the image server cannot be asked", "no route to host")
-        return FakeFound(text, arch, cloud)
 
 
 class Web:

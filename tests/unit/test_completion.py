@@ -74,8 +74,11 @@ def test_no_state_no_names(tmp_path: Path) -> None:
 
 
 def test_sources_of_a_container(root: Path) -> None:
-    assert complete(["nspawn", "create", "new", "--"], root) == {"--image", "--rootfs", "--tar", "--help"}
-    assert complete(["nspawn", "create", "new", "--image", ""], root) == {"builtin"}
+    options = complete(["nspawn", "create", "new", "--"], root)
+    assert options >= {"--image", "--rootfs", "--tar", "--ssh-keys", "--password", "--keep", "--help"}
+    assert complete(["nspawn", "image", "ver"], root) == {"verify"}
+    images = complete(["nspawn", "create", "new", "--image", ""], root)
+    assert images >= {"builtin", "debian", "docker.io/library/", "image.tar"}
     assert complete(["nspawn", "create", "new", "--rootfs", ""], root) == {"containers"}
     assert complete(["nspawn", "create", "new", "--tar", "im"], root) == {"image.tar"}
 

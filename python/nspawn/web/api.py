@@ -48,27 +48,6 @@ def container_routes(services: Services) -> Blueprint:
         asked = CreateRequest(name=name, source=source, settings=chosen, given=given)
         return begin_create(services, asked, start=start)
 
-    @routes.post(f"{BASE}/<name>/upload")
-    def upload(name: str) -> tuple[Response, int]:
-        parse_container_name(name)
-        start, as_image = parse_switch("start"), parse_switch("image")
-        changes = parse_set()
-        if parse_switch("boot"):
-            changes = {"boot": "true", **changes}
-        chosen = settings.apply(settings.Settings(), changes)
-        if not request.content_length:
-            wrong("body", "it is empty; the file's bytes are expected")
-        # Flask's limit is for JSON; `connection` has bounded this one before it was received.
-        request.max_content_length = None
-        kept = keep_body(request.environ["wsgi.input"])
-        size = request.content_length
-        source: Source = Tarball(kept, size=size)
-        if as_image:
-            source = FromImage(reference=File(path="-"), file=kept, size=size)
-        given = settings.named(changes)
-        asked = CreateRequest(name=name, source=source, settings=chosen, given=given)
-        return begin_create(services, asked, start=start, cleanup=kept.close)
-
     @routes.get(f"{BASE}/<name>")
     def one(name: str) -> Response:
         return jsonify(containers.get(parse_container_name(name)).as_dict())
@@ -89,6 +68,39 @@ def container_routes(services: Services) -> Blueprint:
         limit = parse_count(request.args.get("limit", str(64 * 1024)), "limit", low=1, high=LONGEST_LOG)
         text = containers.log(parse_container_name(name), limit)
         return Response(text, content_type="text/plain; charset=utf-8")
+
+    return routes
+
+
+def upload_routes(services: Services) -> Blueprint:
+    """A container out of the request's body."""
+    routes = Blueprint("uploads", __name__)
+
+    @routes.post(f"{BASE}/<name>/upload")
+    def upload(name: str) -> tuple[Response, int]:
+        parse_container_name(name)
+        start, as_image = parse_switch("start"), parse_switch("image")
+        changes = parse_set()
+        if parse_switch("boot"):
+            changes = {"boot": "true", **changes}
+        chosen = settings.apply(settings.Settings(), changes)
+        if not request.content_length:
+            wrong("body", "it is empty; the file's bytes are expected")
+        # Flask's limit is for JSON; `connection` has bounded this one before it was received.
+        request.max_content_length = None
+        kept = keep_body(request.environ["wsgi.input"])
+        size = request.content_length
+        if parse_switch("import"):
+            if changes or as_image:
+                kept.close()
+                wrong("import", "the archive has settings of its own")
+            return begin_import(services, name, kept, size, start=start, trusted=parse_switch("trusted"))
+        source: Source = Tarball(kept, size=size)
+        if as_image:
+            source = FromImage(reference=File(path="-"), file=kept, size=size)
+        given = settings.named(changes)
+        asked = CreateRequest(name=name, source=source, settings=chosen, given=given)
+        return begin_create(services, asked, start=start, cleanup=kept.close)
 
     return routes
 
@@ -212,6 +224,26 @@ def keep_body(body: BinaryIO) -> BinaryIO:
         return os.fdopen(os.dup(body.fileno()), "rb")
     except (AttributeError, OSError):
         return io.BytesIO(body.read())
+
+
+def begin_import(
+    services: Services, name: str, file: BinaryIO, size: int | None, *, start: bool, trusted: bool
+) -> tuple[Response, int]:
+    """Answer 202 with the job that makes a container of what an export wrote."""
+
+    def work(progress: Report, cancelled: Asked) -> Result:
+        with file:
+            moved = services.containers.import_(file, name, progress, cancelled, size=size, trusted=trusted)
+        if start:
+            services.containers.start(moved.name)
+        return Result(value=services.containers.get(moved.name), notes=moved.notes)
+
+    try:
+        job = services.jobs.start("import", name, work)
+    except BaseException:
+        file.close()
+        raise
+    return jsonify(job.as_dict()), 202
 
 
 def begin_create(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nspawn.model.progress import Asked, Report
     from nspawn.service.containers import CreateRequest, Outcome
     from nspawn.service.jobs import Jobs
+    from nspawn.service.transfer import Moved
     from nspawn.web.auth import AccessPort
     from nspawn.web.events import Watch
 
@@ -46,6 +47,20 @@ class ContainersPort(Protocol):
     def kill(self, name: str, signal: str = "SIGKILL") -> Described: ...
     def freeze(self, name: str) -> Described: ...
     def thaw(self, name: str) -> Described: ...
+    def clone(self, source: str, name: str, report: Report, cancelled: Asked) -> Moved: ...
+    def export(
+        self, name: str, file: str | int, report: Report, cancelled: Asked, *, force: bool = False
+    ) -> Moved: ...
+    def import_(
+        self,
+        file: str | BinaryIO,
+        name: str,
+        report: Report,
+        cancelled: Asked,
+        *,
+        size: int | None = None,
+        trusted: bool = False,
+    ) -> Moved: ...
     def update(self, name: str, changes: Mapping[str, str]) -> Described: ...
     def rename(self, old: str, new: str) -> object: ...
     def remove(self, name: str) -> None: ...
