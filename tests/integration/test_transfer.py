@@ -79,7 +79,7 @@ def test_a_round_trip_by_each_compression(box: Named, tmp_path: Path) -> None:
     settings = box.container("box")["settings"]
     for ending in ("tar.zst", "tar.xz", "tar"):
         file = tmp_path / f"box.{ending}"
-        done = box.ok("export", "box", file)
+        done = box.ok("export", "box", file, timeout=60)
         assert "exported box to" in done.out
         assert "1 sockets were left out" in done.err
         assert file.stat().st_mode & 0o777 == 0o600
@@ -97,7 +97,7 @@ def test_a_round_trip_by_each_compression(box: Named, tmp_path: Path) -> None:
 
 def test_gnu_tar_and_xz_read_it(box: Named, tmp_path: Path) -> None:
     before = describe(rootfs(box, "box"))
-    box.ok("export", "box", tmp_path / "box.tar.xz")
+    box.ok("export", "box", tmp_path / "box.tar.xz", timeout=60)
     (tmp_path / "out").mkdir()
     subprocess.run(["xz", "-t", tmp_path / "box.tar.xz"], check=True)
     subprocess.run(
@@ -143,7 +143,7 @@ def test_a_clone_is_the_same_with_an_identity_of_its_own(box: Named) -> None:
     assert blocks(rootfs(box, "twin") / "d/hole") == blocks(rootfs(box, "box") / "d/hole")
     # Two of a kind: writing to one changes nothing of the other.
     (rootfs(box, "twin") / "d/large").write_text("changed")
-    assert (rootfs(box, "box") / "d/large").stat().st_size == 3_000_001
+    assert (rootfs(box, "box") / "d/large").stat().st_size == 1_000_001
     assert box("clone", "box", "twin").status == 1
     assert box("clone", "none", "x").status == 1
     assert box("clone", "box", "../x").status == 2
@@ -171,14 +171,14 @@ def numbers(tree: Path) -> list[int]:
 
 
 def test_one_that_runs_is_frozen_for_the_time(writer: Named, tmp_path: Path) -> None:
-    (rootfs(writer, "box") / "ballast").write_bytes(os.urandom(8_000_000))
+    (rootfs(writer, "box") / "ballast").write_bytes(os.urandom(1_000_000))
     for words in (
         ("clone", "box", "a"),
         ("export", "box", tmp_path / "b.tar.xz"),
         ("export", "box", tmp_path / "c.tar"),
     ):
         before = numbers(rootfs(writer, "box"))[-1]
-        writer.ok(*words)
+        writer.ok(*words, timeout=60)
         assert writer.state("box")["frozen"] == ""
         assert moves_on(writer, before)
     writer.ok("import", tmp_path / "b.tar.xz", "b")
@@ -200,17 +200,20 @@ def test_what_was_frozen_stays_so(writer: Named, tmp_path: Path) -> None:
     assert writer.state("box")["frozen"] == "by hand"
 
 
-def test_one_that_does_not_hold_still_is_refused(writer: Named, tmp_path: Path) -> None:
-    (rootfs(writer, "box") / "ballast").write_bytes(os.urandom(8_000_000))
-    with begin(writer, "export", "box", tmp_path / "b.tar.xz") as child:
-        await_phase(child, "packing")
-        assert processes.wait_until(lambda: writer.state("box")["frozen"] != "", 5)
+def test_one_that_does_not_hold_still_is_refused(writer: Named) -> None:
+    reader, sink = os.pipe()
+    words = [writer.path, "export", "box", "-"]
+    with subprocess.Popen(words, env=writer.environment, stdout=sink, stderr=subprocess.PIPE) as child:
+        os.close(sink)
+        # Nobody reads: it stands in the middle, for as long as this takes.
+        assert processes.wait_until(lambda: writer.state("box")["frozen"] != "", 10)
         writer.ok("thaw", "box")
+        with open(reader, "rb") as file:
+            assert file.read()
         assert child.stderr is not None
         said = child.stderr.read()
         assert child.wait(60) == 1
     assert b"did not hold still" in said
-    assert not (tmp_path / "b.tar.xz").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
