@@ -236,11 +236,15 @@ class Network:
         if not self._watching:
             return
         self._events.listen(self.outcome.text("bridge") or _BRIDGE)
+        bridge = self.outcome.text("bridge") if self.bridged else ""
+        if self.names is not None and not self.names.is_of(bridge):
+            self.names.close()
+            self.names = None
         if self.names is None and self.outcome.flag("dns"):
             from nspawn.container.nameprocess import NameProcess
 
             self.names = NameProcess(self._owner)
-            self.names.open(self.subnet)
+            self.names.open(self.subnet, bridge)
 
     def _look(self) -> None:
         """Something has changed."""
