@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from nspawn.errors import NotFound, UsageError
 from nspawn.images import buffers, pace
 from nspawn.images.download import Download, Shared
-from nspawn.images.filestream import FileStream
+from nspawn.images.filestream import FileStream, Readable
 from nspawn.images.origins import host_of
 from nspawn.kernel import files
 
@@ -85,7 +85,7 @@ class Fetcher:
 
 
 def open_file(
-    source: str | BinaryIO, *, digest: str = "", size: int | None = None, cancelled: Asked = lambda: False
+    source: str | Readable, *, digest: str = "", size: int | None = None, cancelled: Asked = lambda: False
 ) -> Stream:
     """A file by its path, or what is open already (standard input, an upload; it is not closed then)."""
     if not isinstance(source, str):

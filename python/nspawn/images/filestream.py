@@ -8,7 +8,7 @@ import os
 import select
 import stat
 from collections.abc import Callable
-from typing import BinaryIO, Self
+from typing import Any, Protocol, Self, cast
 
 from nspawn.errors import Damaged, NspawnError
 from nspawn.model.blob import ALGORITHM
@@ -19,6 +19,12 @@ _PIECE = 1 << 18
 _STEP = 0.1
 
 
+class Readable(Protocol):
+    """What comes in order."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 class FileStream:
     """source: what to read.  name: for errors.  digest, size: what it must be, "" and None when unknown.
 
@@ -27,7 +33,7 @@ class FileStream:
 
     def __init__(
         self,
-        source: BinaryIO,
+        source: Readable,
         name: str,
         *,
         digest: str = "",
@@ -39,7 +45,7 @@ class FileStream:
     ) -> None:
         self.size = size
         self.done = 0
-        self._source = source
+        self._source = cast("Any", source)
         self._name = name
         self._digest = digest
         self._hash = hashlib.sha256()
@@ -51,18 +57,18 @@ class FileStream:
         #: What was read ahead into the buffer of an open pipe, no poll tells.
         self._ahead = False
         try:
-            status = os.fstat(source.fileno())
+            status = os.fstat(self._source.fileno())
         except (OSError, ValueError, AttributeError):
             return  # bytes in memory, or a web server's input
         if stat.S_ISREG(status.st_mode):
-            left = status.st_size - source.tell()
+            left = status.st_size - self._source.tell()
             if size is None:
                 self.size = left
             elif left != size:
                 self._wrong_size(left)
         else:
             self._waits = select.poll()
-            self._waits.register(source.fileno(), select.POLLIN)
+            self._waits.register(self._source.fileno(), select.POLLIN)
             self._ahead = hasattr(source, "read1")
 
     def read(self, size: int = -1, /) -> bytes:
@@ -83,10 +89,12 @@ class FileStream:
 
     def _some(self, size: int) -> bytes:
         if self._waits is None:
-            return self._source.read(size) or b""
+            found: bytes = self._source.read(size)
+            return found or b""
         if self._ahead and size:
             self._ahead = size < io.DEFAULT_BUFFER_SIZE
-            return self._source.read1(size)  # type: ignore[attr-defined, no-any-return]
+            ahead: bytes = self._source.read1(size)
+            return ahead
         while not self._waits.poll(_STEP * 1000):
             if self._cancelled():
                 raise Cancelled
