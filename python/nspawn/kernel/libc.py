@@ -43,6 +43,7 @@ _MAP_SHARED = 1
 _FUTEX_WAIT = 0
 _EINTR, _EAGAIN = 4, 11
 _OPEN_TREE_CLONE = 1
+RENAME_EXCHANGE = 2
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 MADV_DONTNEED = 4
 
@@ -53,6 +54,7 @@ PR_SET_CHILD_SUBREAPER = 36
 _MACHINE = os.uname().machine
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(_MACHINE, 218 if _MACHINE.startswith("arm") else 41)
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}.get(_MACHINE, 120 if _MACHINE.startswith("arm") else 220)
+_RENAMEAT2 = {"x86_64": 316, "aarch64": 276}.get(_MACHINE, 382 if _MACHINE.startswith("arm") else 276)
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(_MACHINE, 240 if _MACHINE.startswith("arm") else 98)
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
@@ -152,6 +154,8 @@ _open_tree = _Syscall(_ctypes.dlsym(_handle, "syscall"))
 _open_tree.argtypes = (_ULong, _Int, _CharP, _Int)
 _move_mount = _Syscall(_ctypes.dlsym(_handle, "syscall"))
 _move_mount.argtypes = (_ULong, _Int, _CharP, _Int, _CharP, _Int)
+_renameat2 = _Syscall(_ctypes.dlsym(_handle, "syscall"))
+_renameat2.argtypes = (_ULong, _Int, _CharP, _Int, _CharP, _UInt)
 _plain_syscall = _Syscall(_ctypes.dlsym(_handle, "syscall"))
 _plain_syscall.argtypes = (_ULong, _ULong, _ULong, _ULong, _ULong)
 #: syscall(number, pointer, size) and syscall(number, five numbers), for clone.py.
@@ -200,6 +204,13 @@ def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2), which the C library does not wrap."""
     if _pivot_root(_PIVOT_ROOT, os.fsencode(new_root), os.fsencode(put_old)) < 0:
         raise failure(new_root)
+
+
+def renameat2(source: str, target: str, flags: int) -> None:
+    """renameat2(2); ENOSYS before Linux 3.15, EINVAL where the file system does not have these flags."""
+    names = os.fsencode(source), os.fsencode(target)
+    if _renameat2(_RENAMEAT2, _AT_FDCWD, names[0], _AT_FDCWD, names[1], flags) < 0:
+        raise failure(target)
 
 
 def unshare(flags: int) -> None:
