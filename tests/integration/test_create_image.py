@@ -205,13 +205,13 @@ def test_what_is_kept_is_not_fetched_again(nspawn: Program, busybox_base: Path, 
     found = nspawn.json("image", "search", "--json")
     assert isinstance(found, dict)
     assert [each["reference"] for each in found["products"]] == ["debian:trixie"]
-    assert "cannot be reached" in found["notes"][0]
+    assert "was not reached" in found["notes"][0]
 
 
 def test_a_mirror_that_sends_something_else_is_gone_around(
     nspawn: Program, busybox_base: Path, tmp_path: Path
 ) -> None:
-    """Damaged early, where the unpacking fails before the hash could, and at its end, where only the hash can."""
+    """Damaged early, where the unpacking fails before the hash can, and late, where only the hash tells."""
     archive = rootfs_xz(busybox_base)
     with serve(tmp_path / "images") as site, serve(tmp_path / "mirror") as mirror:
         site.add("debian", "trixie", archive)
