@@ -225,6 +225,7 @@ def _table(archives: Archives, found: Mapping[str, Sequence[Pull]]) -> Table:
                 spread([pull.written for pull in pulls]),
             ]
         )
+    size = archives.size / _MB
     whole, blocks = (path.stat().st_size / _MB for path in (archives.whole, archives.blocks))
     return Table(
         title=f"Image: {archives.name}",
@@ -237,7 +238,7 @@ def _table(archives: Archives, found: Mapping[str, Sequence[Pull]]) -> Table:
         ],
         rows=rows,
         notes=[
-            f"{archives.size / _MB:.0f} MB of files; xz -6: {whole:.0f} MB in one block, {blocks:.0f} in several.",
-            "Ours checks the sha256 too. Most memory: our process and the one that unpacks, each at its most.",
+            f"{size:.0f} MB of files; xz -6: {whole:.0f} MB in one block, {blocks:.0f} MB in several.",
+            "Ours checks the sha256, too. Most memory: our process's and its child's, each at its most.",
         ],
     )

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nspawn.errors import NspawnError
+from nspawn.layout import Layout
 from nspawn.model import exported
 from nspawn.model.settings import Settings
+from nspawn.service import transfer
+from nspawn.service.containers import Containers
 from tests.support import processes
 from tests.support.named import Named, named
 from tests.support.treelist import blocks, describe, enrich
@@ -202,7 +206,7 @@ def test_what_was_frozen_stays_so(writer: Named, tmp_path: Path) -> None:
 
 def test_one_that_does_not_hold_still_is_refused(writer: Named) -> None:
     reader, sink = os.pipe()
-    words = [writer.path, "export", "box", "-"]
+    words: list[str | Path] = [writer.path, "export", "box", "-"]
     with subprocess.Popen(words, env=writer.environment, stdout=sink, stderr=subprocess.PIPE) as child:
         os.close(sink)
         # Nobody reads: it stands in the middle, for as long as this takes.
@@ -414,3 +418,18 @@ def test_settings_that_reach_out_count_only_when_trusted(nspawn: Named, tmp_path
     assert nspawn("import", "-", "other", "--trusted", stdin=data).status == 0
     found = nspawn.container("other")["settings"]
     assert (found["binds"], found["rootfs"], found["storage"]) == ([f"{tmp_path}:/host"], "", "/sdcard")
+
+
+def test_a_reader_that_reads_nothing_does_not_hold_it_for_ever(
+    writer: Named, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_PATIENCE", 0.5)
+    reader, sink = os.pipe()
+    try:
+        with pytest.raises(NspawnError, match="nobody has taken"):
+            Containers(Layout(str(writer.root))).export("box", sink, lambda _step: None, lambda: False)
+    finally:
+        os.close(reader)
+        os.close(sink)
+    assert writer.state("box")["frozen"] == ""
+    assert moves_on(writer, numbers(rootfs(writer, "box"))[-1])

@@ -173,9 +173,8 @@ def test_the_lock_excludes_others(store: Store) -> None:
 
 def test_who_waits_long_for_the_lock_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_store, "_PATIENCE", 0.05)
-    with store.locked("box"):
-        with pytest.raises(Conflict, match="box is busy"), store.locked("box"):
-            pass
+    with store.locked("box"), pytest.raises(Conflict, match="box is busy"), store.locked("box"):
+        pass
     with store.locked("box"):
         pass
 
