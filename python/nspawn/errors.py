@@ -76,6 +76,12 @@ class Busy(NspawnError):
     code = "busy"
 
 
+class Unreachable(NspawnError):
+    """A server was not reached, or broke off, or is overloaded; the same request may work later."""
+
+    code = "unreachable"
+
+
 class NotRunning(NspawnError):
     """There is no spawner to ask."""
 
@@ -85,5 +91,15 @@ class NotRunning(NspawnError):
 #: Every class by its code, to rebuild an error that crossed a socket.
 BY_CODE: dict[str, type[NspawnError]] = {
     kind.code: kind
-    for kind in (NspawnError, UsageError, NotFound, Conflict, Unsupported, Damaged, Busy, NotRunning)
+    for kind in (
+        NspawnError,
+        UsageError,
+        NotFound,
+        Conflict,
+        Unsupported,
+        Damaged,
+        Busy,
+        Unreachable,
+        NotRunning,
+    )
 }

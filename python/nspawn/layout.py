@@ -15,8 +15,13 @@ PASSED_ON = (
     "ANDROID_ROOT",
     "ANDROID_STORAGE",
     "ANDROID_TZDATA_ROOT",
+    "ALL_PROXY",
     "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
     "NSPAWN_GUARD",
+    "NSPAWN_IMAGE_SERVER",
     "NSPAWN_MODULE",
     "NSPAWN_PHONE",
     "NSPAWN_REST",
@@ -25,6 +30,10 @@ PASSED_ON = (
     "TMPDIR",
     "TZ",
     "TZDIR",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 )
 
 

@@ -165,12 +165,20 @@ def make_tarball(busybox: Path) -> bytes:
     return made.getvalue()
 
 
+def take_password(visit: Visit) -> str:
+    """The password that is shown once."""
+    visit.page.get_by_role("button", name="Show the password").click()
+    password = visit.page.get_by_label("Password of root").input_value()
+    assert len(password) >= 12
+    return password
+
+
 def test_a_tarball_is_uploaded(visit: Visit, busybox: Path) -> None:
     page = visit.page
     visit.log_in()
     visit.open("/#/new")
     page.get_by_label("Name").fill("sent")
-    page.get_by_role("radio", name="Upload a tarball").check()
+    page.get_by_role("radio", name="Upload a file").check()
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_text("Choose the file.")).to_be_visible()
     page.set_input_files(
@@ -181,7 +189,11 @@ def test_a_tarball_is_uploaded(visit: Visit, busybox: Path) -> None:
     check(visit, "upload")
     page.get_by_role("checkbox", name="Run its own init").uncheck()
     page.get_by_role("button", name="Create").click()
+    take_password(visit)
+    check(visit, "password")
+    page.get_by_role("link", name="Show sent").click()
     expect(page.get_by_role("heading", name="sent")).to_be_visible()
+    expect(page.get_by_text("Password of root")).to_be_hidden()
     expect(page.get_by_text("Running", exact=True)).to_be_visible()
     page.get_by_role("button", name="Kill sent at once").click()
     expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
@@ -195,14 +207,16 @@ def test_an_upload_can_run_its_own_init(visit: Visit, busybox: Path) -> None:
     visit.log_in()
     visit.open("/#/new")
     page.get_by_label("Name").fill("machine")
-    page.get_by_role("radio", name="Upload a tarball").check()
+    page.get_by_role("radio", name="Upload a file").check()
     page.set_input_files(
         "#file", {"name": "a.tar.gz", "mimeType": "application/gzip", "buffer": make_tarball(busybox)}
     )
     page.get_by_role("checkbox", name="Run its own init").check()
     page.get_by_role("checkbox", name="Start it when it is ready").uncheck()
     page.get_by_role("button", name="Create").click()
+    page.get_by_role("link", name="Show machine").click()
     expect(page.get_by_role("heading", name="machine")).to_be_visible()
+    take_password(visit)
     assert visit.site.daemon.info("machine")["settings"]["boot"] is True
 
 

@@ -49,6 +49,19 @@ def break_it(lab: PlainLab) -> None:
     assert FIRST_RULE not in rules(lab)
 
 
+def test_a_rule_that_holds_a_container_is_back_without_a_look(host: PlainLab, on_host: Network) -> None:
+    """The agent cannot run meanwhile: its lock is taken."""
+    on_host.run("held", "--route-via", "vpn")
+    on_host.run("free")
+    before = [host.phone.check("ip", family, "rule") for family in ("-4", "-6")]
+    assert all("unreachable" in each for each in before)
+    with open(on_host.daemon.root / "run/network.lock", "rb+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for family in ("-4", "-6"):
+            host.phone.check("ip", family, "rule", "del", "pref", "1109")
+        eventually(lambda: [host.phone.check("ip", family, "rule") for family in ("-4", "-6")], before)
+
+
 def test_a_container_has_its_addresses_from_the_start(host: PlainLab, on_host: Network) -> None:
     script = "ip addr show eth0; ip route; ip -6 route; cat /etc/resolv.conf; exec sleep 100000"
     on_host.create("one")

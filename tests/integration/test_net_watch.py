@@ -123,6 +123,25 @@ def test_rules_of_ours_that_go_mean_that_netd_began_anew(watch: Watch) -> None:
     assert watch.after(*(f"rule del pref {pref}" for pref in range(20000, 20005))) == REFILL
 
 
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_a_rule_that_holds_a_container_can_be_made_anew(watch: Watch, family: str) -> None:
+    address = "10.11.0.2" if family == "-4" else "fd11::2"
+    rule = f"rule add pref 1109 from {address} iif nspawn_br1 unreachable protocol 78"
+    other = f"rule add pref 1101 from {address} iif nspawn_br1 lookup 99 protocol 78"
+    watch.after(*(f"-6 {each}" if family == "-6" else each for each in (rule, other)))
+    before = watch.space.check("ip", family, "rule")
+    for priority in (1101, 1109):
+        watch.space.check("ip", family, "rule", "del", "pref", str(priority))
+    assert watch.sieve.drain(watch.end) == REFILL
+    ((source, message),) = watch.sieve.lost
+    assert source == socket.inet_pton(socket.AF_INET6 if family == "-6" else socket.AF_INET, address)
+    for _ in range(2):  # where it is there already, nothing is added
+        watch.end.send(message)
+    watch.space.check("ip", family, *other.split())
+    assert watch.space.check("ip", family, "rule") == before
+    assert watch.sieve.drain(watch.end) == NOTHING
+
+
 def test_forwarding_that_is_switched_off_is_noticed(watch: Watch) -> None:
     for setting in ("ipv4__ip_forward", "ipv6__conf__all__forwarding", "ipv4__conf__nspawn_br1__forwarding"):
         watch.space.sysctl(**{setting: "1"})

@@ -97,6 +97,29 @@ def test_forwards_work_under_a_vpn(host: PlainLab, on_host: Network) -> None:
     assert host.ask("lan", WIFI.near6, 8000).tag == "one"
 
 
+def test_after_the_default_has_moved_requests_are_answered_by_where_they_came_in(
+    host: PlainLab, on_host: Network
+) -> None:
+    host.connect("wifi")
+    one = on_host.run("one", "-p", "8000:7000")
+    pinned = on_host.run("pinned", "--route-via", "wlan0", "-p", "8001:7000")
+    assert (one.ways(), pinned.ways()) == ({"wifi"}, {"wifi"})
+    host.connect("ethernet")
+    eventually(lambda: host.phone.check("ip", "-6", "rule").count("fwmark"), 2)
+    rules = [host.phone.check("ip", family, "rule") for family in ("-4", "-6")]
+    wifi = [f"default via {gate} dev wlan0 metric 600" for gate in (WIFI.gate4, WIFI.gate6)]
+    host.phone.ip(*(f"route del {each}" for each in wifi))
+    one.goes_by("ethernet")
+    pinned.goes_by("")
+    for address in (WIFI.near4, WIFI.near6):
+        for port, tag in ((8000, "one"), (8001, "pinned")):
+            assert host.ask("remote", address, port).tag == tag
+            assert host.ask("lan", address, port).tag == tag
+    assert [host.phone.check("ip", family, "rule") for family in ("-4", "-6")] == rules
+    host.phone.ip(*(f"route add {each}" for each in wifi))
+    pinned.goes_by("wifi")
+
+
 def test_strict_reverse_path_filters_are_survived(host: PlainLab, on_host: Network) -> None:
     host.phone.sysctl(ipv4__conf__all__rp_filter="0", ipv4__conf__default__rp_filter="1")
     host.connect("ethernet")

@@ -195,3 +195,12 @@ def machine(root: Path) -> Iterator[Machine]:
             yield Machine(root, holder.pid)
         finally:
             holder.kill()
+
+
+@contextmanager
+def plain_host(root: Path) -> Iterator[Machine]:
+    """With two uplinks: the default one is eth0."""
+    with machine(root) as found:
+        found.uplink("eth0", "192.168.1.2", "192.168.1.1", 100)
+        found.uplink("wlan0", "192.168.2.2", "192.168.2.1", 600)
+        yield found

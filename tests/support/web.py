@@ -11,28 +11,30 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from nspawn.errors import Conflict, NotFound, UsageError
+from nspawn.errors import Conflict, Damaged, NotFound, UsageError
 from nspawn.layout import Layout
 from nspawn.model import settings
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 from nspawn.model.record import Record
 from nspawn.service.access import SESSION_SECONDS, Access
-from nspawn.service.containers import CreateRequest, Tarball
+from nspawn.service.containers import CreateRequest, FromImage, Outcome, Tarball
 from nspawn.service.jobs import Jobs
 from nspawn.service.readings import Readings
+from nspawn.service.transfer import Moved
 from nspawn.web.app import create_app
 from nspawn.web.auth import Gate
 from nspawn.web.events import Watch
 from nspawn.web.page import web_root
 from nspawn.web.services import Services
 from tests.support.program import REPOSITORY
+from tests.support.webimages import FakeImages
 
 PORT = 8080
 HOST = f"127.0.0.1:{PORT}"
@@ -84,24 +86,29 @@ class FakeContainers:
         self.calls: list[tuple[object, ...]] = []
         self.follows: list[FakeFollow] = []
         self.uploaded = b""
+        self.password = ""
+        self.archive: list[bytes] = [b"an archive"]
+        self.broken = False
+        self.notes: tuple[str, ...] = ()
         self.hold = threading.Event()
         self.hold.set()
 
     def add(self, name: str, **values: Any) -> None:
         self.all[name] = FakeContainer(name=name, **values)
 
-    def create(self, request: CreateRequest, progress: Report, cancelled: Asked) -> FakeContainer:
+    def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Outcome:
         self.calls.append(("create", request))
         if request.name in self.all:
             raise Conflict(f"there is a container {request.name!r} already")
-        progress(Progress(phase="unpacking", done=1, total=2))
-        if isinstance(request.source, Tarball) and not isinstance(request.source.file, str):
-            self.uploaded = request.source.file.read()
+        report(Progress(phase="unpacking", done=1, total=2))
+        source = request.source
+        if isinstance(source, (FromImage, Tarball)) and source.file and not isinstance(source.file, str):
+            self.uploaded = source.file.read()
         while not self.hold.wait(0.01):
             if cancelled():
                 raise Cancelled
         self.add(request.name, settings=request.settings)
-        return self.all[request.name]
+        return Outcome(password=self.password, notes=self.notes)
 
     def list(self) -> list[FakeContainer]:
         return list(self.all.values())
@@ -141,6 +148,46 @@ class FakeContainers:
     def thaw(self, name: str) -> FakeContainer:
         self.calls.append(("thaw", name))
         return self.get(name)
+
+    def clone(self, source: str, name: str, report: Report, cancelled: Asked) -> Moved:
+        report(Progress(phase="copying"))
+        assert not cancelled()
+        self.calls.append(("clone", source, name))
+        self.add(name, settings=self.get(source).settings)
+        return Moved(name=name, notes=("a copy",))
+
+    def export(
+        self, name: str, file: str | int, report: Report, cancelled: Asked, *, force: bool = False
+    ) -> Moved:
+        report(Progress(phase="packing"))
+        self.calls.append(("export", name, file, force))
+        if isinstance(file, int):
+            for piece in self.archive:
+                if cancelled():
+                    raise Cancelled
+                os.write(file, piece)
+            if self.broken:
+                raise Damaged("it cannot be read", "by the test")
+            return Moved(name=name)
+        return Moved(name=name, path=file, size=7)
+
+    def import_(
+        self,
+        file: str | BinaryIO,
+        name: str,
+        report: Report,
+        cancelled: Asked,
+        *,
+        size: int | None = None,
+        trusted: bool = False,
+    ) -> Moved:
+        assert not isinstance(file, str)
+        report(Progress(phase="unpacking"))
+        assert not cancelled()
+        self.uploaded = file.read()
+        self.calls.append(("import", name, size, trusted))
+        self.add(name)
+        return Moved(name=name, notes=("its ports were left out",))
 
     def update(self, name: str, changes: Mapping[str, str]) -> FakeContainer:
         self.calls.append(("update", name, dict(changes)))
@@ -265,6 +312,7 @@ class Web:
         self.containers = FakeContainers()
         self.jobs = Jobs()
         self.guard = FakeGuard()
+        self.images = FakeImages()
         self.network = FakeNetwork()
         self.watches: list[FakeWatch] = []
         self.gate = Gate(self.access, (PORT,), **({"clock": clock} if clock else {}))
@@ -273,6 +321,7 @@ class Web:
             access=self.access,
             jobs=self.jobs,
             guard=self.guard,
+            images=lambda: self.images,
             network=lambda: self.network,
             network_summary=lambda: {"up": True, "free": None, "paths": {}},
             host=FakeHost,

@@ -7,7 +7,7 @@ import pytest
 
 from nspawn.errors import Busy, Conflict, NotFound, UsageError
 from nspawn.model.progress import Asked, Cancelled, Meter, Progress, Report
-from nspawn.service.jobs import MOST_KEPT, MOST_RUNNING, Job, Jobs
+from nspawn.service.jobs import MOST_KEPT, MOST_RUNNING, Job, Jobs, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,20 @@ def test_a_mistake_ends_the_job_too(caplog: pytest.LogCaptureFixture) -> None:
     job = jobs.wait(jobs.start("create", "box", lambda _progress, _cancelled: 1 // 0).id, 5)
     assert job.state == "failed"
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_secret_is_handed_out_once_and_is_no_part_of_the_job() -> None:
+    told: list[Job] = []
+    jobs = Jobs()
+    jobs.subscribe(told.append)
+    made = Result(value={"name": "box"}, notes=("well",), secret="sesame")
+    job = jobs.wait(jobs.start("create", "box", lambda _progress, _cancelled: made).id, 5)
+    assert (job.result, job.notes, job.secret) == ({"name": "box"}, ("well",), True)
+    assert jobs.take_secret(job.id) == "sesame"
+    with pytest.raises(NotFound):
+        jobs.take_secret(job.id)
+    assert [each.secret for each in told[-2:]] == [True, False]
+    assert "sesame" not in repr((made, told, jobs.list()))
 
 
 def test_cancel() -> None:

@@ -21,7 +21,7 @@ from nspawn.model.netplan import (
 )
 from nspawn.model.netview import MAIN, Address, Link, Route, Rule, View
 from nspawn.model.slot import Slot
-from nspawn.network.diff import operations, teardown
+from nspawn.network.diff import lost, operations, teardown
 from nspawn.network.operation import Operation
 from nspawn.network.plan import make
 from tests.support.netkernel import Kernel
@@ -210,6 +210,33 @@ def test_what_others_removed_comes_again() -> None:
     assert changed(down, ANDROID, slots())[0] == [
         "ip link set nspawn_br1 up",
         *(f"ip link set nsp{slot.number} master nspawn_br1 up" for slot in slots()),
+    ]
+
+
+def test_after_a_restart_of_netd_who_is_held_is_held_before_anything_is_passed_on() -> None:
+    view = running()
+    view = view._replace(
+        rules=tuple(rule for rule in view.rules if rule.protocol != 78),
+        sysctls=tuple((path, "0" if "forward" in path else value) for path, value in view.sysctls),
+    )
+    lines, _ = changed(view, ANDROID, slots())
+    assert lines[-2:] == ["sysctl -w net.ipv4.ip_forward=1", "sysctl -w net.ipv6.conf.all.forwarding=1"]
+    for family in ("-4", "-6"):
+        rules = [int(line.split()[5]) for line in lines if line.startswith(f"ip {family} rule add pref")]
+        assert rules == sorted(rules)
+        assert rules[-1] == 3999
+
+
+def test_what_went_meanwhile_is_put_back_the_lowest_first() -> None:
+    view = running()
+    made = plan(view, ANDROID, slots())
+    assert lost(view.rules, made) == []
+    left = [rule for rule in view.rules if rule.priority not in (3999, 1119)]
+    assert [step.describe() for step in lost(left, made)] == [
+        "ip -4 rule add pref 1119 from 10.11.0.3/32 iif nspawn_br1 unreachable protocol 78",
+        "ip -6 rule add pref 1119 from fd11::3/128 iif nspawn_br1 unreachable protocol 78",
+        "ip -4 rule add pref 3999 from all iif nspawn_br1 unreachable protocol 78",
+        "ip -6 rule add pref 3999 from all iif nspawn_br1 unreachable protocol 78",
     ]
 
 

@@ -526,7 +526,7 @@ def test_a_pin_on_a_plain_machine_has_copies_of_the_routes() -> None:
 def test_forwards_on_a_plain_machine_answer_by_where_they_came_in() -> None:
     made = plan(machine(), [slot(3, forwards=("8080:80/tcp",))])
     assert {(mark.link4, mark.link6) for mark in made.firewall.marks} == {("eth0", "eth0"), ("eth1", "eth1")}
-    assert {route.table for route in made.routes} == {254, 255, 10002, 10003}
+    assert {route.table for route in made.routes} == {254, 255, 10_000_002, 10_000_003}
     assert len([line for line in texts(made.rules, 4) if "fwmark" in line]) == 2
 
 

@@ -15,51 +15,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nspawn.errors import Damaged, Unsupported, UsageError
-from nspawn.images import tarball, unpack
+from nspawn.errors import Unsupported, UsageError
+from nspawn.images import tarball, tarheaders
+from nspawn.kernel import zstd
 from nspawn.model.progress import Cancelled, Progress
+from tests.support.tars import Archive, extract, refused, surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-from typing import Any
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="unpacking keeps owners and makes nodes: it needs root"),
 ]
-
-
-class Archive:
-    """A tar in memory; every `add` is one entry."""
-
-    def __init__(self) -> None:
-        self.file = io.BytesIO()
-        self.tar = tarfile.TarFile(fileobj=self.file, mode="w", format=tarfile.PAX_FORMAT)
-
-    def add(self, name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, **fields: Any) -> Archive:
-        entry = tarfile.TarInfo(name)
-        entry.type = kind
-        entry.mode = 0o755
-        entry.size = len(content)
-        entry.mtime = 1_000_000_000
-        for key, value in fields.items():
-            setattr(entry, key, value)
-        self.tar.addfile(entry, io.BytesIO(content))
-        return self
-
-    def folder(self, name: str, **fields: Any) -> Archive:
-        return self.add(name, kind=tarfile.DIRTYPE, **fields)
-
-    def link(self, name: str, to: str, kind: bytes = tarfile.SYMTYPE) -> Archive:
-        return self.add(name, kind=kind, linkname=to)
-
-    def shell(self) -> Archive:
-        return self.add("bin/sh", b"#!")
-
-    def data(self) -> bytes:
-        self.tar.close()
-        return self.file.getvalue()
 
 
 @pytest.fixture
@@ -71,32 +40,11 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_outside(tmp_path: Path) -> Iterator[None]:
-    """Beside the target there is one file, and it stays the only one."""
-    kept = tmp_path / "kept"
-    kept.write_text("kept")
-    before = os.lstat("/dev/null")
+    """What is beside the target stays as it was."""
+    (tmp_path / "kept").write_text("kept")
+    before = surroundings(tmp_path)
     yield
-    assert sorted(path.name for path in tmp_path.iterdir()) in (["inside", "kept"], ["kept"])
-    assert kept.read_text() == "kept"
-    assert kept.stat().st_nlink == 1
-    assert os.lstat("/dev/null").st_ino == before.st_ino
-
-
-def extract(data: bytes, target: Path, most_bytes: int | None = None) -> tarball.Unpacked:
-    return tarball.extract(
-        io.BytesIO(data),
-        str(target),
-        lambda _step: None,
-        lambda: False,
-        size=len(data),
-        most_bytes=most_bytes,
-    )
-
-
-def refused(data: bytes, target: Path, most_bytes: int | None = None) -> str:
-    with pytest.raises(Damaged) as caught:
-        extract(data, target, most_bytes)
-    return caught.value.why
+    assert surroundings(tmp_path) == before
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
@@ -119,7 +67,18 @@ def test_zstd(target: Path) -> None:
 
 
 def test_zstd_without_its_program(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Archive().shell().add("x", os.urandom(500_000)).data()
+    packed = subprocess.run(["zstd", "-qc"], input=data, stdout=subprocess.PIPE, check=True).stdout
     monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert extract(packed, target).bytes == 500_002
+    shutil.rmtree(target)
+    target.mkdir()
+    assert refused(packed[:-1000], target)
+
+
+def test_zstd_without_anything(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    monkeypatch.setattr(zstd, "find", lambda: "")
     with pytest.raises(Unsupported, match="zstd"):
         extract(b"\x28\xb5\x2f\xfd" + bytes(100), target)
 
@@ -397,19 +356,20 @@ def test_programs_of_the_archive_are_not_run(target: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("header", "mtime", "expected"),
+    ("text", "expected"),
     [
-        ("1795468681.918402123", 1795468681.918402123, 1795468681918402123),
-        ("1", 1.0, 10**9),
-        ("", 1.5, 1_500_000_000),
-        ("inf", float("inf"), 0),
-        ("nan", float("nan"), 0),
-        ("-5.5", -5.5, -5_500_000_000),
-        ("1e30", 1e30, 0),
+        (b"1795468681.918402123", 1795468681918402123),
+        (b"1", 10**9),
+        (b"1.5", 1_500_000_000),
+        (b"1.1234567899", 1_123_456_789),
+        (b"inf", 7),
+        (b"nan", 7),
+        (b"-5.5", -5_500_000_000),
+        (b"1e30", 7),
+        (b"9" * 30, 7),
+        (b"99999999999", 2**34 * 10**9),
+        (b"", 7),
     ],
 )
-def test_times_are_exact_and_sane(header: str, mtime: float, expected: int) -> None:
-    entry = tarfile.TarInfo("a")
-    entry.mtime = mtime
-    entry.pax_headers = {"mtime": header} if header else {}
-    assert unpack._times(entry) == (expected, expected)
+def test_times_are_exact_and_sane(text: bytes, expected: int) -> None:
+    assert tarheaders.nanoseconds(text, 7) == expected

@@ -1,4 +1,5 @@
 /** One function for each endpoint of the server (docs/openapi.yaml). */
+import { parseCatalog } from "./catalog.js";
 import { parseContainer, parseGuard, parseJob } from "./model.js";
 import { parseNetwork } from "./network.js";
 import { Shape } from "./shape.js";
@@ -7,7 +8,9 @@ import { send, upload } from "./transport.js";
 /** @typedef {import("./model.js").Container} Container */
 /** @typedef {import("./model.js").Guard} Guard */
 /** @typedef {import("./model.js").Job} Job */
-/** @typedef {{ kind: "builtin" } | { kind: "folder" | "tarball", path: string }} Source */
+/** @typedef {{ password?: string, lock_password?: boolean, ssh_keys?: string, keep?: boolean }} ImageWish */
+/** @typedef {{ kind: "image", reference: string } & ImageWish} ImageSource */
+/** @typedef {{ kind: "builtin" } | { kind: "folder", path: string } | ImageSource} Source */
 
 const BASE = "/api/v1";
 
@@ -51,7 +54,7 @@ export async function createContainer(name, source, { start, settings }) {
  * @returns {Promise<Job>}
  */
 export async function uploadContainer(name, file, { start, settings }, options) {
-  const query = new URLSearchParams({ start: start ? "1" : "0" });
+  const query = new URLSearchParams({ start: start ? "1" : "0", image: "1" });
   for (const [key, value] of Object.entries(settings)) {
     query.append("set", `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
   }
@@ -89,6 +92,20 @@ export async function listJobs() {
 /** @param {string} id */
 export async function cancelJob(id) {
   return parseJob(await send("DELETE", `${BASE}/jobs/${encodeURIComponent(id)}`));
+}
+
+/**
+ * @param {string} id of a job that has one
+ * @returns {Promise<string>} its password; a second time there is none
+ */
+export async function takeSecret(id) {
+  const answer = await send("POST", `${BASE}/jobs/${encodeURIComponent(id)}/secret`);
+  return new Shape(answer, "answer").text("secret");
+}
+
+/** @returns {Promise<import("./catalog.js").Catalog>} what the image server has for this machine */
+export async function imageCatalog() {
+  return parseCatalog(await send("GET", `${BASE}/images/catalog`));
 }
 
 /** @returns {Promise<Shape>} the report on the machine; its page reads it */

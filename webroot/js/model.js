@@ -57,6 +57,8 @@ import { Shape } from "./shape.js";
  * @property {number | null} eta seconds
  * @property {"running" | "done" | "failed" | "cancelled"} state
  * @property {Reason | null} error
+ * @property {string[]} notes what a person should know of what it made
+ * @property {boolean} secret whether there is a password that nobody has seen yet
  * @typedef {object} Guard
  * @property {boolean} active whether this machine has one: phones do
  * @property {boolean} blocked whether it keeps containers from starting
@@ -179,6 +181,8 @@ export function parseJob(value, path = "job") {
     eta: shape.number("eta"),
     state: state === "done" || state === "failed" || state === "cancelled" ? state : "running",
     error: parseReason(shape.maybe("error")),
+    notes: shape.texts("notes"),
+    secret: shape.flag("secret", false),
   };
 }
 

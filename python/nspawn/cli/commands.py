@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base, create, guard, machine, net, uninstall
+from nspawn.cli import base, create, guard, machine, net, transfer, uninstall
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -233,12 +233,15 @@ def _rm(arguments: argparse.Namespace) -> int:
 
 _COMMANDS = {
     "boot": machine.boot,
+    "clone": transfer.clone,
     "console": _console,
     "create": create.create,
     "doctor": machine.doctor,
     "exec": _exec,
+    "export": transfer.export,
     "freeze": _freeze,
     "guard": guard.guard,
+    "import": transfer.import_,
     "info": _info,
     "kill": _kill,
     "list": _list,

@@ -7,11 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.cli import base
+from nspawn.cli import base, imageoptions
 from nspawn.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from types import FrameType
 
     from nspawn.model.settings import Settings
@@ -26,23 +27,36 @@ def create(arguments: argparse.Namespace) -> int:
     from nspawn.model.progress import Cancelled
     from nspawn.service.containers import CreateRequest
 
-    settings = _settings(arguments)
-    request = CreateRequest(name=arguments.name, source=_source(arguments), settings=settings)
+    settings, given = _settings(arguments)
+    source = _source(arguments)
+    request = CreateRequest(name=arguments.name, source=source, settings=settings, given=given)
     containers = base.containers()
     bar = Bar()
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        container = containers.create(request, bar, lambda: False)
+        outcome = containers.create(request, bar, lambda: False)
     except KeyboardInterrupt:
         bar.end()
         raise Cancelled from None
     finally:
         bar.end()
         signal.signal(signal.SIGTERM, before)
-    base.say(f"created {container.name}")
+    base.say(f"created {request.name}")
+    tell(outcome.notes, outcome.password)
     if arguments.start:
-        return base.report_start(containers.start(container.name))
+        return base.report_start(containers.start(request.name))
     return 0
+
+
+def tell(notes: Sequence[str], password: str) -> None:
+    """What a person should know of a new root file system; the password is shown here and nowhere else."""
+    from nspawn.cli.show import clean
+
+    for note in notes:
+        sys.stderr.write(f"nspawn: {clean(note)}\n")
+    if password:
+        base.say(f"password of root: {password}")
+        sys.stderr.write("It is shown this once, and not kept.  Inside, `passwd` changes it.\n")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -50,8 +64,14 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _source(arguments: argparse.Namespace) -> Source:
-    from nspawn.service.containers import Builtin, Folder, Tarball
+    from nspawn.model import imageref
+    from nspawn.service.containers import Builtin, Folder, FromImage, Tarball
 
+    used = imageoptions.given(arguments)
+    if used and arguments.image in (None, "builtin"):
+        raise UsageError(
+            f"{used[0]}: it counts with an image that is fetched", hint="As in: --image debian:13"
+        )
     if arguments.rootfs is not None:
         return Folder(os.path.abspath(arguments.rootfs))
     if arguments.tar == "-":
@@ -62,16 +82,26 @@ def _source(arguments: argparse.Namespace) -> Source:
         return Tarball(sys.stdin.buffer)
     if arguments.tar is not None:
         return Tarball(os.path.abspath(arguments.tar))
-    if arguments.image != "builtin":
-        raise UsageError(
-            f"there is no image {arguments.image[:80]!r}",
-            "so far only 'builtin' comes along",
-            "Use --tar for an archive, or --rootfs for a folder.",
-        )
-    return Builtin()
+    reference = imageoptions.reference(arguments.image, os.environ, arguments.variant)
+    if isinstance(reference, imageref.Builtin):
+        return Builtin()
+    file = None
+    if reference == imageref.File(path="-"):
+        if sys.stdin.isatty() or arguments.password == "-":
+            why = "it is a terminal" if sys.stdin.isatty() else "the password is read from there"
+            raise UsageError("there is no image on standard input", why, "Use: ... --image - < FILE")
+        file = sys.stdin.buffer
+    return FromImage(
+        reference=reference,
+        arch=arguments.arch or "",
+        wish=imageoptions.wish(arguments),
+        keep=arguments.keep,
+        file=file,
+    )
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _settings(arguments: argparse.Namespace) -> tuple[Settings, frozenset[str]]:
+    """The settings, and the keys of those that were given."""
     from nspawn.model import settings
     from nspawn.model.runspec import parse_env
 
@@ -100,12 +130,13 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     for key in ("image", "rootfs"):
         if key in changes:
             raise UsageError(f"{key}: it is what --image, --rootfs and --tar say")
-    document = settings.to_toml_mapping(settings.apply(settings.Settings(), changes | _network(arguments)))
+    changes |= _network(arguments)
+    document = settings.to_toml_mapping(settings.apply(settings.Settings(), changes))
     _extend(document, "binds", arguments.bind)
     environment = document["env"]
     assert isinstance(environment, dict)
     environment.update(parse_env(text) for text in arguments.env)
-    return settings.parse(document)
+    return settings.parse(document), settings.named(changes)
 
 
 def _network(arguments: argparse.Namespace) -> dict[str, str]:

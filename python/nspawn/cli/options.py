@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from nspawn.cli import imageoptions, images, transfer
 from nspawn.cli.names import SUBCOMMANDS
 from nspawn.errors import UsageError
 
@@ -31,7 +32,8 @@ def build(commands: dict[str, Command]) -> Parser:
     def add(name: str, *, named: bool = True) -> argparse.ArgumentParser:
         text = SUBCOMMANDS[name]
         word = words.add_parser(name, help=text, description=f"{text}.")
-        word.set_defaults(call=commands[name])
+        if name in commands:
+            word.set_defaults(call=commands[name])
         if named:
             word.add_argument("name", metavar="NAME", help="the container")
         return word
@@ -61,6 +63,10 @@ def build(commands: dict[str, Command]) -> Parser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what it writes from now on")
     logs.add_argument("-n", "--lines", type=int, metavar="N", help="only the last N lines")
     logs.add_argument("--raw", action="store_true", help="every byte, also what acts on a terminal")
+    for name in ("clone", "export"):
+        add(name)
+    add("import", named=False)
+    transfer.add(words)
     rename = add("rename")
     rename.add_argument("new", metavar="NEW", help="the name it shall have")
     change = add("set")
@@ -71,6 +77,7 @@ def build(commands: dict[str, Command]) -> Parser:
         help="such as autostart.order=3 or binds=/a:/b,/c:/d:ro; KEY= for the default; none: show all keys",
     )
     add("rm")
+    images.add(add("image", named=False), Parser)
     boot = add("boot", named=False)
     boot.add_argument("--json", action="store_true", help="for programs")
     boot.add_argument("--wait", action="store_true", help="stay until nothing waits any more")
@@ -130,14 +137,26 @@ def build(commands: dict[str, Command]) -> Parser:
 
 def _add_create(create: argparse.ArgumentParser) -> None:
     source = create.add_mutually_exclusive_group(required=True)
-    source.add_argument("--image", metavar="IMAGE", help="'builtin': busybox, without any network")
+    source.add_argument(
+        "--image",
+        metavar="IMAGE",
+        help="'builtin' (busybox, without any network), a distribution (debian:13), a registry's image "
+        "(docker.io/library/nginx), a file (./x.tar.xz, '-') or an address (https://...#sha256=...)",
+    )
     source.add_argument("--rootfs", metavar="DIR", help="a folder of yours, used where it is")
     source.add_argument(
         "--tar", metavar="FILE", help="an archive (.tar, .gz, .bz2, .xz, .zst), '-' for standard input"
     )
+    imageoptions.add(create.add_argument_group("of an image"))
     create.add_argument("--start", action="store_true", help="start it as well")
-    create.add_argument("--command", metavar="WORDS", help="what it runs (default: a shell)")
-    create.add_argument("--boot", action="store_true", help="run the rootfs's own init")
+    create.add_argument(
+        "--command", metavar="WORDS", help="what it runs (default: what the image says, or a shell)"
+    )
+    create.add_argument(
+        "--boot",
+        action="store_true",
+        help="run the rootfs's own init (default for a distribution that has one)",
+    )
     create.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     create.add_argument("--bind", action="append", default=[], metavar="SRC:DST[:ro]", help="may be repeated")
     create.add_argument("--user", metavar="USER[:GROUP]", help="who its command runs as")

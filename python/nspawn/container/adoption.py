@@ -141,11 +141,15 @@ def watch_stranger(spawner: Spawner, instance: Instance) -> None:
 
 
 def take_network_over(spawner: Spawner) -> None:
-    """Take the containers' network down that a spawner before us has made, unless a container needs it."""
+    """Of the containers' network that a spawner before us has made.
+
+    It is taken down, unless a container needs it or somebody said that it stays.
+    """
     try:
         with open(spawner.layout.network_state, "rb") as file:
-            ours = f"boot-id={spawner.boot_id}".encode() in file.read(256).split(b"\0")
+            fields = file.read(1 << 20).split(b"\0")
     except OSError:
         return
-    if ours and spawner.network is None:
-        spawner.networking().inherit()
+    by_hand = b"by-hand=1" in fields
+    if f"boot-id={spawner.boot_id}".encode() in fields and (by_hand or spawner.network is None):
+        spawner.networking().inherit(by_hand=by_hand)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nspawn.model.slot import Subnet
 
 _PORT = 53
+_LEASES = 67
 _AGAIN = 0.05  # seconds
 _TRIES = 8  # 0.05, 0.1, 0.2 ... seconds after each other
 _SELDOM = 60.0  # seconds, after those
@@ -23,17 +24,21 @@ _IP_FREEBIND, _IPV6_FREEBIND, _IPV6_V6ONLY = 15, 78, 26
 class NameProcess(Activated):
     """trouble: why questions are not answered, or ""."""
 
-    __slots__ = ("_closed", "_timer", "trouble")
+    __slots__ = ("_bridge", "_closed", "_timer", "trouble")
 
     def __init__(self, owner: Owner) -> None:
         super().__init__(owner, "dns", "the forwarder of names")
         self._timer: Timer | None = None
         self._closed = False
+        self._bridge = 0
         self.trouble = ""
         self.end_stale()
 
-    def open(self, subnet: Subnet, tries: int = _TRIES) -> None:
-        """Take the port on the gateway's addresses, as soon as it is free: one before us may be leaving."""
+    def open(self, subnet: Subnet, bridge: str = "", tries: int = _TRIES) -> None:
+        """Take the port on the gateway's addresses, as soon as it is free: one before us may be leaving.
+
+        bridge: where DHCP is answered, too; "" when there is none.
+        """
         self._timer = None
         if self.listeners or self._closed:
             return
@@ -50,13 +55,23 @@ class NameProcess(Activated):
         except OSError as error:
             for end in ends:
                 end.close()
-            self._again_later(subnet, tries, error)
+            self._again_later(subnet, bridge, tries, error)
             return
         self.trouble = ""
+        if bridge:
+            try:
+                self._bridge = _index(bridge)
+                ends.append(_leases(bridge))
+            except OSError as error:
+                self._owner.log(f"DHCP clients of containers get no answer: port {_LEASES}: {error.strerror}")
         self.listeners = [end.detach() for end in ends]
         self.listen()
 
-    def _again_later(self, subnet: Subnet, tries: int, error: OSError) -> None:
+    def is_of(self, bridge: str) -> bool:
+        """Whether the bridge is the one that it listens at, and not a new one of this name."""
+        return not self._bridge or not bridge or self._bridge == _index(bridge)
+
+    def _again_later(self, subnet: Subnet, bridge: str, tries: int, error: OSError) -> None:
         """Whoever has the port may let go of it."""
         pause = _AGAIN * 2.0 ** (_TRIES - tries)
         if tries <= 1 and not self.trouble:
@@ -64,7 +79,7 @@ class NameProcess(Activated):
             self._owner.log(f"containers cannot ask for names: {self.trouble}")
         if tries <= 1:
             pause = _SELDOM
-        self._timer = self._owner.loop.after(pause, lambda: self.open(subnet, max(1, tries - 1)))
+        self._timer = self._owner.loop.after(pause, lambda: self.open(subnet, bridge, max(1, tries - 1)))
 
     def close(self) -> None:
         """Let go of everything."""
@@ -96,6 +111,29 @@ def _bound(family: int, address: str, kind: int) -> _socket.socket:
         end.bind((address, _PORT))
         if kind == _socket.SOCK_STREAM:
             end.listen(64)
+    except OSError:
+        end.close()
+        raise
+    return end
+
+
+def _index(bridge: str) -> int:
+    try:
+        return _socket.if_nametoindex(bridge)
+    except OSError:
+        return 0
+
+
+def _leases(bridge: str) -> _socket.socket:
+    """Who has no address yet asks everybody, so the socket is the interface's and not an address's."""
+    end = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        end.setblocking(False)
+        # Another's, at another interface, does not matter: hotspots have one, and virtual machines.
+        end.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        end.setsockopt(_socket.SOL_SOCKET, _socket.SO_BROADCAST, 1)
+        end.setsockopt(_socket.SOL_SOCKET, _socket.SO_BINDTODEVICE, bridge.encode())
+        end.bind(("", _LEASES))
     except OSError:
         end.close()
         raise

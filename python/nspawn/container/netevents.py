@@ -21,13 +21,19 @@ _PORTS = 8
 
 
 class Events:
-    """verdict: what has come since the last look.  look: called when it is time for one."""
+    """verdict: what has come since the last look.  look: called when it is time for one.
 
-    __slots__ = ("_end", "_failures", "_last", "_look", "_owner", "_ports", "_sieve", "_timer", "verdict")
+    held: tells the addresses of our containers, as bytes.
+    """
 
-    def __init__(self, owner: Owner, look: Callable[[], None]) -> None:
+    __slots__ = (
+        "_end", "_failures", "_held", "_last", "_look", "_owner", "_ports", "_sieve", "_timer", "verdict",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner, look: Callable[[], None], held: Callable[[], set[bytes]]) -> None:
         self._owner = owner
         self._look = look
+        self._held = held
         self._end: _socket.socket | None = None
         self._sieve: netwatch.Sieve | None = None
         self._ports: list[int] = []
@@ -103,8 +109,21 @@ class Events:
     def _told(self, _events: int) -> None:
         if self._sieve is not None and self._end is not None:
             verdict = self._sieve.drain(self._end)
+            if self._sieve.lost:
+                self._put_back(self._end, self._sieve)
             if verdict:
                 self.soon(verdict)
+
+    def _put_back(self, end: _socket.socket, sieve: netwatch.Sieve) -> None:
+        """A kill switch does not wait for a look: netd, at its start, may leave rules that let out."""
+        lost, sieve.lost = sieve.lost, []
+        held = self._held()
+        for address, message in lost:
+            if address in held:
+                try:
+                    end.send(message)
+                except OSError as error:
+                    self._owner.log(f"a rule that holds a container was not put back: {error}")
 
     def _due(self) -> None:
         self._timer = None

@@ -51,7 +51,7 @@ class Network:
         self.names: NameProcess | None = None
         self.wires = Wires(owner, lambda: {getattr(user, "number", -1) for user in self.users})
         self._watching = watching
-        self._events = Events(owner, self._look)
+        self._events = Events(owner, self._look, self._held)
         self._lock = UseLock(owner.layout, owner.log)
         self._made = False  # whether there may be anything to take away
         self._agent: AgentRun | None = None
@@ -87,10 +87,12 @@ class Network:
         self._made = True
         self._events.soon(netwatch.LOOK)
 
-    def inherit(self) -> None:
-        """A process before us has made it, and nobody may need it any more."""
+    def inherit(self, *, by_hand: bool) -> None:
+        """A process before us has made it, and nobody may need it any more; by_hand: but it stays."""
         self._made = True
-        if not self.users:
+        if by_hand:
+            self.keep(lambda _error: None)
+        elif not self.users:
             self._grace = self._owner.loop.after(_GRACE, self._unused)
 
     def announce(self, told: Told) -> None:
@@ -193,7 +195,9 @@ class Network:
         self._next = []
         if self._watching:  # before the agent looks, so that nothing is missed
             self._events.listen(self.outcome.text("bridge") or _BRIDGE)
-        words = ["up", "--refill"] if self._asked == netwatch.REFILL else ["up"]
+        words = ["up"]
+        words += ["--refill"] if self._asked == netwatch.REFILL else []
+        words += ["--by-hand"] if self.by_hand else []
         self._agent = AgentRun(self._owner, words, self._ran)
         self._events.mind(self._agent.pid)
 
@@ -236,17 +240,32 @@ class Network:
         if not self._watching:
             return
         self._events.listen(self.outcome.text("bridge") or _BRIDGE)
+        bridge = self.outcome.text("bridge") if self.bridged else ""
+        if self.names is not None and not self.names.is_of(bridge):
+            self.names.close()
+            self.names = None
         if self.names is None and self.outcome.flag("dns"):
             from nspawn.container.nameprocess import NameProcess
 
             self.names = NameProcess(self._owner)
-            self.names.open(self.subnet)
+            self.names.open(self.subnet, bridge)
 
     def _look(self) -> None:
         """Something has changed."""
         if self.users:
             self._next.append(lambda _error: None)
             self._begin()
+
+    def _held(self) -> set[bytes]:
+        """The addresses of the containers that have the network from here."""
+        try:
+            subnet = self.subnet
+        except Damaged:
+            return set()
+        numbers = [2 + number for user in self.users if (number := getattr(user, "number", -1)) >= 0]
+        return {(subnet.base4 + number).to_bytes(4, "big") for number in numbers} | {
+            (subnet.base6 + number).to_bytes(16, "big") for number in numbers
+        }
 
     def serve(self) -> None:
         """Watch and answer from now on: whoever did it before has gone."""
@@ -318,7 +337,7 @@ class Network:
                 ("watch", int(self._events.listening)),
                 ("names", self.names.pid if self.names is not None else 0),
                 ("names-trouble", self.names.trouble if self.names is not None else ""),
-                *self.outcome.fields,
+                *(field for field in self.outcome.fields if field[0] != "by-hand"),
             )
         )
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import shutil
+import select
 import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, Protocol
 
-from nspawn.errors import Damaged, NspawnError, Unsupported, UsageError
+from nspawn.errors import Damaged, NspawnError, UsageError
+from nspawn.images import zstandard
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 from nspawn.model.runspec import INITS, SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Started by its path, never imported: tarfile and the decompressors stay out of this process.
-_UNPACK = f"{os.path.dirname(__file__)}/unpack{os.path.splitext(__file__)[1]}"
+#: Its decompressors stay out of this process.
+_UNPACK = f"{os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}/entry/unpack.py"
 _CHUNK = 1 << 18
+_LONGEST_MAGIC = 6
+_PIPE = 1 << 20
+#: Seconds between two looks at whether to end.
+_PATIENCE = 0.2
 _MAGIC = (
     (b"\x1f\x8b", "gz"),
     (b"BZh", "bz2"),
@@ -35,17 +41,28 @@ _PHASE = "unpacking"
 _WHAT = "the archive cannot be unpacked"
 
 
+class Source(Protocol):
+    """What an archive is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Some bytes, at most so many; none at the end."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unpacked:
-    """What an archive held.  skipped: entries and attributes that this file system cannot hold."""
+    """What an archive held.
+
+    skipped: how many entries and attributes this file system or this kernel did not take; notes: which kinds.
+    """
 
     entries: int
     bytes: int
     skipped: int
+    notes: tuple[str, ...] = ()
 
 
 def extract(
-    source: BinaryIO,
+    source: Source,
     target: str,
     report: Report,
     cancelled: Asked,
@@ -53,38 +70,50 @@ def extract(
     size: int | None = None,
     most_bytes: int | None = None,
     keep: Iterable[int] = (),
+    layer: bool = False,
 ) -> Unpacked:
-    """Unpack into the empty folder `target`; it is for the caller to remove what a failure leaves there.
+    """Unpack into the folder `target`; it is for the caller to remove what a failure leaves there.
 
-    size: bytes of the archive, for the progress.  most_bytes: of its content (default: what the disk has
-    room for).  keep: descriptors that the unpacking process holds open until its end.
+    source: read to its end; what it raises ends the work and is passed on.  size: bytes of the archive, for
+    the progress.  most_bytes: of its content (default: what the disk has room for).  keep: descriptors that
+    the unpacking process holds open until its end.  layer: of an OCI image; the folder holds the layers
+    below it, whiteouts are obeyed, and it need not be a whole root file system.  Else the folder is empty.
     Raises Damaged with the reason, Unsupported for a compression without its program, Cancelled.
     """
-    head = _read(source)
+    head = _begin(source)
     compression = _compression(head)
     if most_bytes is None:
         disk = os.statvfs(target)
         most_bytes = max(0, disk.f_bavail * disk.f_frsize - _RESERVE)
     with ExitStack() as undo:
-        child = _start(compression, target, most_bytes, keep, undo)
+        child = _start(compression, target, most_bytes, keep, undo, layer=layer)
         sink = child.stdin
         assert sink is not None
+        _widen(sink)
+        program = None
         if compression == "zst":
-            sink = _decompress("zstd", sink, undo)
+            program = _decompress(zstandard.command(_WHAT), sink, undo)
+            sink = program.stdin
+            assert sink is not None
+            _widen(sink)
+        os.set_blocking(sink.fileno(), False)  # a full pipe does not keep us from being cancelled
         done = 0
         report(Progress(phase=_PHASE, done=0, total=size))
         while head:
-            if cancelled():
-                raise Cancelled
             try:
-                _write(sink, head)
+                _write(sink, head, cancelled)
             except BrokenPipeError:
-                break  # it has seen enough, or died: its answer tells
+                break  # it died, or refused it: its answer tells
             done += len(head)
             report(Progress(phase=_PHASE, done=done, total=size))
             head = _read(source)
         _close(sink)
-        return _answer(child, cancelled)
+        unpacked = _answer(child, cancelled)
+        if program is not None and program.wait():
+            raise Damaged(_WHAT, "its compression is damaged", "Fetch or copy it again: it is damaged.")
+        if head:
+            raise Damaged(_WHAT, "it goes on after its end")
+        return unpacked
 
 
 def check(target: str) -> None:
@@ -97,17 +126,24 @@ def check(target: str) -> None:
 
 
 def _start(
-    compression: str, target: str, most_bytes: int, keep: Iterable[int], undo: ExitStack
+    compression: str,
+    target: str,
+    most_bytes: int,
+    keep: Iterable[int],
+    undo: ExitStack,
+    *,
+    layer: bool = False,
 ) -> subprocess.Popen[bytes]:
     unpacked_as = "tar" if compression == "zst" else compression
-    limits = [str(most_bytes), str(MOST_ENTRIES)]
+    words = [unpacked_as, "layer" if layer else "rootfs", str(most_bytes), str(MOST_ENTRIES)]
     child = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", _UNPACK, unpacked_as, *limits, *SHELLS, *INITS],
+        [sys.executable, "-I", "-S", "-B", _UNPACK, *words, *(() if layer else (*SHELLS, *INITS))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=target,
-        env={"LANG": "C.UTF-8"},
+        # Each of its threads would reserve an arena of its own (mallopt(3)).
+        env={"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
         bufsize=0,
         pass_fds=tuple(keep),
         start_new_session=True,
@@ -116,15 +152,10 @@ def _start(
     return child
 
 
-def _decompress(program: str, sink: IO[bytes], undo: ExitStack) -> IO[bytes]:
-    """Put the program before the sink."""
-    path = shutil.which(program)
-    if path is None:
-        raise Unsupported(
-            _WHAT, f"it is compressed by {program}, which is not here", f"Install {program}, or use xz."
-        )
+def _decompress(command: list[str], sink: IO[bytes], undo: ExitStack) -> subprocess.Popen[bytes]:
+    """Put the filter before the sink."""
     filter_ = subprocess.Popen(
-        [path, "-dcq"],
+        command,
         stdin=subprocess.PIPE,
         stdout=sink,
         stderr=subprocess.DEVNULL,
@@ -133,8 +164,15 @@ def _decompress(program: str, sink: IO[bytes], undo: ExitStack) -> IO[bytes]:
     )
     undo.callback(_end, filter_)
     sink.close()
-    assert filter_.stdin is not None
-    return filter_.stdin
+    return filter_
+
+
+def _widen(sink: IO[bytes]) -> None:
+    """Fewer changes between the processes."""
+    try:
+        fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE)
+    except OSError:
+        pass  # beyond what a user may have, pipe(7)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -157,7 +195,7 @@ def _answer(child: subprocess.Popen[bytes], cancelled: Asked, what: str = _WHAT)
         if cancelled():
             raise Cancelled
         try:
-            status = child.wait(0.1)
+            status = child.wait(_PATIENCE)
             break
         except subprocess.TimeoutExpired:
             continue
@@ -171,20 +209,39 @@ def _answer(child: subprocess.Popen[bytes], cancelled: Asked, what: str = _WHAT)
         raise NspawnError(what, last or f"the unpacking process ended with status {status}") from None
     if "error" in answer:
         raise Damaged(what, answer["error"], answer["hint"])
-    return Unpacked(entries=answer["entries"], bytes=answer["bytes"], skipped=answer["skipped"])
+    skipped: dict[str, int] = answer["skipped"]
+    return Unpacked(
+        entries=answer["entries"],
+        bytes=answer["bytes"],
+        skipped=sum(skipped.values()),
+        notes=tuple(f"{count} {kind} were left out" for kind, count in skipped.items()),
+    )
 
 
-def _read(source: BinaryIO) -> bytes:
+def _begin(source: Source) -> bytes:
+    """Enough to tell what it is; less only at the end."""
+    head = _read(source)
+    while head and len(head) < _LONGEST_MAGIC and (more := _read(source)):
+        head += more
+    return head
+
+
+def _read(source: Source) -> bytes:
     try:
         return source.read(_CHUNK)
     except OSError as error:
         raise NspawnError("the archive cannot be read", error.strerror or str(error)) from None
 
 
-def _write(sink: IO[bytes], data: bytes) -> None:
+def _write(sink: IO[bytes], data: bytes, cancelled: Asked) -> None:
     view = memoryview(data)
+    poll = select.poll()
+    poll.register(sink, select.POLLOUT)
     while view:
-        view = view[sink.write(view) :]
+        if cancelled():
+            raise Cancelled
+        if poll.poll(_PATIENCE * 1000):
+            view = view[os.write(sink.fileno(), view) :]
 
 
 def _compression(head: bytes) -> str:

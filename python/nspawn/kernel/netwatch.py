@@ -32,7 +32,11 @@ _IFLA_IFNAME = 3
 _IFA_ADDRESS, _IFA_FLAGS = 1, 8
 _SCOPE_LINK = 253
 _TENTATIVE, _TELLING = 0x40, 0x40 | 0x20 | 0x08  # tentative, deprecated, failed
-_RTA_DST, _RTA_OIF, _RTA_TABLE, _FRA_PROTOCOL = 1, 4, 15, 21
+_RTA_DST, _RTA_OIF, _RTA_TABLE = 1, 4, 15
+_FRA_SRC, _FRA_PROTOCOL = 2, 21
+_RULE = struct.Struct("=BBBBBxxBI")
+_UNREACHABLE = 7
+_REQUEST, _EXCLUSIVE, _CREATE = 0x1, 0x200, 0x400
 _LOCAL = 255
 #: unicast, blackhole, unreachable, prohibit, throw
 _KINDS = (1, 6, 7, 8, 9)
@@ -77,14 +81,18 @@ def _number(data: bytes | None) -> int:
 class Sieve:
     """bridge: the name of ours.  ports: of netlink, whose doings are ours.
 
+    lost: of rules at which the way of a pinned container ends, and which another program took away: the
+    address, and the message that makes the rule anew.
+
     What it knows is only what it has seen, so that the first message of each thing counts as a change.
     """
 
-    __slots__ = ("_addresses", "_links", "_ours", "bridge", "ports")
+    __slots__ = ("_addresses", "_links", "_ours", "bridge", "lost", "ports")
 
     def __init__(self, bridge: str) -> None:
         self.bridge = bridge
         self.ports: set[int] = set()
+        self.lost: list[tuple[bytes, bytes]] = []
         self._links: dict[int, tuple[bytes, int]] = {}
         self._addresses: dict[bytes, int] = {}
         self._ours = {i: name for i, name in _socket.if_nameindex() if name == bridge or name[:3] == _PREFIX}
@@ -170,9 +178,18 @@ class Sieve:
         return LOOK
 
     def _rule(self, payload: bytes, kind: int) -> int:
-        if _attributes(payload, 12).get(_FRA_PROTOCOL) == bytes((_PROTOCOL,)):
-            return REFILL if kind == _DELRULE else NOTHING
-        return LOOK
+        found = _attributes(payload, 12)
+        if found.get(_FRA_PROTOCOL) != bytes((_PROTOCOL,)):
+            return LOOK
+        if kind == _NEWRULE:
+            return NOTHING
+        family, to, source, tos, table, action, _flags = _RULE.unpack_from(payload)
+        if action == _UNREACHABLE and _FRA_SRC in found:
+            body = _RULE.pack(family, to, source, tos, table, action, 0) + payload[_RULE.size :]
+            flags = _REQUEST | _CREATE | _EXCLUSIVE
+            message = _HEADER.pack(_HEADER.size + len(body), _NEWRULE, flags, 0, 0) + body
+            self.lost.append((found[_FRA_SRC], message))
+        return REFILL
 
     def _setting(self, payload: bytes, _kind: int) -> int:
         """Forwarding was switched off: by the end of a hotspot, for one."""

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-import signal
-import time
 from typing import NamedTuple
 
 from nspawn.errors import Busy, NspawnError, Unsupported
-from nspawn.kernel import iptlegacy, iptnft
+from nspawn.kernel import command, iptlegacy, iptnft
 from nspawn.layout import on_android, phone
 from nspawn.model import chains, firewall
 
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 
 #: How long to wait for the lock that all programs which change the tables share.
 LOCK_SECONDS = 5
-_SECONDS = 30.0
 _NAMES = {4: "iptables-restore", 6: "ip6tables-restore"}
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _WHAT = "the firewall was not changed"
@@ -217,55 +213,6 @@ def _line_number(said: str) -> int:
     return 0
 
 
-def _run(command: list[str], environ: Mapping[str, str], text: str = "") -> tuple[int, str]:
-    """(exit status, what it said), with the text as its input; OSError when it does not start.
-
-    Not by subprocess: its import takes longer than the tool.
-    """
-    stdin = os.memfd_create("rules")
-    ours, theirs = os.pipe()
-    try:
-        os.write(stdin, text.encode())
-        os.lseek(stdin, 0, os.SEEK_SET)
-        actions = [
-            (os.POSIX_SPAWN_DUP2, stdin, 0),
-            (os.POSIX_SPAWN_DUP2, theirs, 1),
-            (os.POSIX_SPAWN_DUP2, theirs, 2),
-        ]
-        environment = {**environ, "LC_ALL": "C"}
-        pid = os.posix_spawn(
-            command[0], command, environment, file_actions=actions, setsigdef=[signal.SIGPIPE]
-        )
-    except BaseException:
-        os.close(ours)
-        raise
-    finally:
-        os.close(theirs)
-        os.close(stdin)
-    try:
-        said = _read(ours)
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
-    finally:
-        os.close(ours)
-    if said is None:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        return 124, f"{command[0]} did not end in {_SECONDS:.0f} s"
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode("utf-8", "replace")
-
-
-def _read(descriptor: int) -> bytes | None:
-    """All of it; None when it does not end in time."""
-    poll, parts = select.poll(), list[bytes]()
-    poll.register(descriptor, select.POLLIN)
-    end = time.monotonic() + _SECONDS
-    while (left := end - time.monotonic()) > 0:
-        if poll.poll(left * 1000):
-            part = os.read(descriptor, 1 << 16)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-    return None
+def _run(words: list[str], environ: Mapping[str, str], text: str = "") -> tuple[int, str]:
+    """As command.run, in the language in which we read what it says."""
+    return command.run(words, {**environ, "LC_ALL": "C"}, text)

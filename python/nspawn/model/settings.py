@@ -252,6 +252,12 @@ def apply(settings: Settings, changes: Mapping[str, str]) -> Settings:
     return changed
 
 
+def named(changes: Iterable[str]) -> frozenset[str]:
+    """The keys that these of `apply` stand for; `env` for each of its variables."""
+    keys = (_SHORT.get(key, key) for key in changes)
+    return frozenset("env" if key.startswith("env.") else key for key in keys)
+
+
 def _check_change(network: Network, named: Iterable[str]) -> None:
     """What is set of the network has its effect: files that say otherwise are read, but none is made so."""
     if "network.ports" in named:

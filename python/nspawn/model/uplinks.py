@@ -14,12 +14,14 @@ from nspawn.model.words import KINDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nspawn.model.netview import Rule
 
 #: On plain Linux, what a pin needs of the machine's routes is copied to the table of this and the index.
 OWN_TABLES = 10000
+#: And to the table of this and the index, from which requests are answered that came in by the interface.
+ANSWERS = 10_000_000
 _FROM_INDEX = 1000  # netd's table of an interface, without its index
 _LOCAL_ROUTES = 1_000_000_000  # Android 13+: the tables IF_local begin here
 _NOT_ITS = frozenset((0, LOCAL_NETWORK, 98, 99, 253, MAIN, LOCAL))
@@ -41,7 +43,8 @@ class Uplink(NamedTuple):
     table4, table6: where its routes are (on plain Linux: where we copy them to); netid: Android's, or 0.
     default: Android's default network, or of the machine's default route.  usable4, usable6: there is a way
     out.  why: what is wrong with it, "" when nothing.  name4: the interface of IPv4 when it is another one
-    (464XLAT: v4-IF).  carrier: up and running.  apps: a VPN that is for some apps only.
+    (464XLAT: v4-IF).  carrier: up and running.  apps: a VPN that is for some apps only.  back: the table of
+    answers when it is another one.
     """
 
     name: str
@@ -57,9 +60,14 @@ class Uplink(NamedTuple):
     name4: str = ""
     carrier: bool = True
     apps: bool = False
+    back: int = 0
 
     def table(self, family: int) -> int:
         return self.table4 if family == 4 else self.table6
+
+    def answers(self, family: int) -> int:
+        """Where the way is found for answers to what came in by it."""
+        return self.back or self.table(family)
 
     def usable(self, family: int) -> bool:
         return self.usable4 if family == 4 else self.usable6
@@ -194,14 +202,14 @@ def _ways(view: View, links: Mapping[int, Link]) -> dict[tuple[int, int], list[L
             route.kind == "unicast"
             and route.oif in links
             and route.protocol != PROTOCOL
-            and _is_wide(route.dst)
+            and is_wide(route.dst)
         ):
             ways.setdefault((route.family, route.table), []).append(links[route.oif])
     return ways
 
 
-def _is_wide(dst: str) -> bool:
-    """Not multicast: ff00::/8 is in every table of older kernels."""
+def is_wide(dst: str) -> bool:
+    """A prefix of nearly everything.  Not multicast: ff00::/8 is in every table of older kernels."""
     return int(dst.rpartition("/")[2]) <= WIDEST and not dst.startswith("ff")
 
 
@@ -330,15 +338,19 @@ def lockdown(view: View) -> bool:
 
 
 def _plain(view: View) -> list[Uplink]:
-    """Of a machine whose main table counts: who has a wide route there, or in a table of a VPN's own."""
+    """Of a machine whose main table counts: who has a wide route there, or in a table of a VPN's own.
+
+    Who once had one remains until the interface is gone, as far as rules of ours tell: when a default route
+    moves from one to the other and back, only routes are to be changed.
+    """
     links = {link.ifindex: link for link in view.links}
-    ways: dict[int, set[int]] = {}
+    ways: dict[int, set[int]] = {index: set() for index in _remembered(view.rules) if index in links}
     best: tuple[int, int, int] | None = None
     for route in view.routes:
         link = links.get(route.oif)
         if link is None or link.loopback or route.kind != "unicast" or route.table == LOCAL:
             continue
-        if route.protocol == PROTOCOL or not _is_wide(route.dst) or link.name.startswith("dummy"):
+        if route.protocol == PROTOCOL or not is_wide(route.dst) or link.name.startswith("dummy"):
             continue
         ways.setdefault(route.oif, set()).add(route.family)
         mine = (route.family, route.metric, route.oif)
@@ -359,11 +371,19 @@ def _plain(view: View) -> list[Uplink]:
                 default=best is not None and best[2] == ifindex,
                 usable4=carrier and 4 in families,
                 usable6=carrier and 6 in families,
-                why=_what_is_wrong(link, there=True),
+                why=_what_is_wrong(link, there=bool(families)),
                 carrier=carrier,
+                back=ANSWERS + ifindex,
             )
         )
     return sorted(found, key=_rank)
+
+
+def _remembered(rules: Iterable[Rule]) -> Iterator[int]:
+    """The indexes of interfaces whose tables rules of ours look up; others among them."""
+    for rule in rules:
+        if rule.protocol == PROTOCOL:
+            yield rule.table - (ANSWERS if rule.table > ANSWERS else OWN_TABLES)
 
 
 def check_word(word: str) -> str:

@@ -16,11 +16,13 @@ from nspawn.network.plan import is_proxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from nspawn.model.netplan import Plan
     from nspawn.model.netview import Address, Link, Route, View
 
+#: The settings that have the kernel pass on packets at all.
+FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _UNTOLD = -1  # Rule.protocol, of an old kernel
 _LINK_SCOPE = 253
 
@@ -34,11 +36,14 @@ def operations(view: View, plan: Plan) -> list[Operation]:
     added: list[Operation] = []
     deleted: list[Operation] = []
     added += _links(view, plan, names)
-    added += _sysctls(view, plan)
+    settings = _sysctls(view, plan)
+    added += [each for each in settings if not forwards(each)]
     _addresses(view, plan, names, added, deleted)
     _routes(view, plan, names, added, deleted)
     _proxies(view, plan, names, added, deleted)
     _rules(view, plan, added, deleted)
+    # Nothing is passed on before all that says whereto.
+    added += [each for each in settings if forwards(each)]
     former = _former(view, plan)
     deleted += [Operation("delete", WantedLink(link.name, link.kind, link.mac)) for link in former]
     return added + deleted
@@ -70,6 +75,31 @@ def teardown(view: View, bridge: str, before: Mapping[str, str], base: int = 100
         if present.get(path, value) != value
     ]
     return found
+
+
+def forwards(operation: Operation) -> bool:
+    """Whether it switches forwarding on."""
+    return isinstance(operation.what, Sysctl) and operation.what.path in FORWARDING
+
+
+def holds(operation: Operation, plan: Plan) -> bool:
+    """Whether it adds a rule of a single container."""
+    what = operation.what
+    if operation.verb != "add" or not isinstance(what, Rule):
+        return False
+    base = plan.rules[0].priority
+    return base + rules.PINS <= what.priority < base + rules.LAN
+
+
+def lost(present: Iterable[Rule], plan: Plan) -> list[Operation]:
+    """What adds those of the plan's rules that are not there."""
+    there = {_bare(rule) for rule in present}
+    return [Operation("add", rule) for rule in _ordered(rule for rule in plan.rules if rule not in there)]
+
+
+def _ordered(missing: Iterable[Rule]) -> list[Rule]:
+    """By their priorities: what is for all alone would let out, for a moment, whom another is to hold."""
+    return sorted(missing, key=lambda rule: rule.priority)
 
 
 def _links(view: View, plan: Plan, names: Mapping[int, str]) -> list[Operation]:
@@ -184,9 +214,7 @@ def _rules(view: View, plan: Plan, added: list[Operation], deleted: list[Operati
         for rule in kept.values()
         if any(_may_meet(extra, rule) for extra in extras.get((rule.family, rule.priority), ()))
     ]
-    missing = [rule for key, rule in wanted.items() if key not in kept]
-    # What is for all comes last: alone it would for a moment let out a container whose pin is down.
-    missing.sort(key=lambda rule: rule.priority >= base + rules.LAN)
+    missing = _ordered(rule for key, rule in wanted.items() if key not in kept)
     added += [Operation("add", rule) for rule in missing]
     deleted += [Operation("delete", rule) for rule in again]
     deleted += [Operation("delete", _bare(rule)) for rule in left]

@@ -1,6 +1,7 @@
 """The forwarder: answers the containers' questions about names, and leaves when nobody asks.
 
-The spawner holds its sockets, bound to the gateway's addresses, and starts it at the first packet.  One
+Their DHCP clients, too.  The spawner holds its sockets, bound to the gateway's addresses, and to the bridge
+for DHCP, and starts it at the first packet.  One
 thread, no asyncio (memory).  Who asks is not trusted: all that is kept for an asker is counted, and the
 oldest gives way; of what was answered nothing is kept.
 """
@@ -13,10 +14,11 @@ import sys
 import time
 
 from nspawn.layout import Layout, on_android
-from nspawn.model import dnsmessage
+from nspawn.model import dhcpmessage, dnsmessage
 from nspawn.network import clients
 from nspawn.network.asking import Asking, Query
 from nspawn.network.clients import Connection
+from nspawn.network.leases import Leases
 from nspawn.network.names import Names
 from nspawn.network.poller import IN, OUT, Poller
 from nspawn.network.servers import Servers
@@ -41,7 +43,10 @@ _MOST_LOGGED = 50
 
 
 class Forwarder:
-    """sockets: bound UDP and listening TCP ones.  idle: seconds without anything, after which it ends."""
+    """sockets: bound UDP and listening TCP ones; one of port 67 is for DHCP.
+
+    idle: seconds without anything, after which it ends.
+    """
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class Forwarder:
         log: Callable[[str], None],
     ) -> None:
         self._names = names
+        self._leases = Leases(names)
         self._idle = idle
         self._log = log
         self._logged = 0
@@ -65,7 +71,10 @@ class Forwarder:
 
     def _serve(self, end: _socket.socket) -> None:
         end.setblocking(False)
-        call = self._packets if end.type == _socket.SOCK_DGRAM else self._accept
+        if end.getsockname()[1] == dhcpmessage.SERVER_PORT:
+            call: Callable[[_socket.socket], None] = self._leases.serve
+        else:
+            call = self._packets if end.type == _socket.SOCK_DGRAM else self._accept
         self._poller.watch(end.fileno(), lambda: call(end))
 
     def run(self) -> None:

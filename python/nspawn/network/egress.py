@@ -20,11 +20,12 @@ MOST_PINNED = 8
 class Paths:
     """The uplinks of a moment, sorted for use.
 
-    all: those that have a carrier and are allowed.  free: what takes the traffic of slots without a pin, best
-    first.  lan: whose neighbours are reached directly.  families: those with a way out for containers.
+    all: those that have a carrier and are allowed.  held: those that have rules; on plain Linux also what has
+    no carrier, whose tables are empty.  free: what takes the traffic of slots without a pin, best first.
+    lan: whose neighbours are reached directly.  families: those with a way out for containers.
     """
 
-    __slots__ = ("_order", "all", "android", "families", "free", "known", "lan", "locked")
+    __slots__ = ("_order", "all", "android", "families", "free", "held", "known", "lan", "locked")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Paths:
         self.families = families
         self.known = list(uplinks)
         self.all = [each for each in uplinks if each.carrier and (not locked or each.kind == "vpn")]
+        self.held = self.all if android else self.known
         self.free = [each for each in model.order(self.all, config.order) if not each.apps]
         self.lan = [each for each in self.all if each.kind in ("wifi", "ethernet")]
         self._order = config.order
@@ -47,8 +49,14 @@ class Paths:
     def pinned(self, slot: Slot) -> list[Uplink]:
         """Those that its pins mean, in their order."""
         found: list[Uplink] = []
+        among = self.held
+        if not self.android and sum(map(self.is_usable, among)) < 2:
+            # Of one way out there is no better: so that a move of it does not change all rules.
+            among = sorted(among, key=lambda each: each.ifindex)
         for word in _words(slot):
-            found += [each for each in self.all if model.matches(word, each) and each not in found]
+            found += [each for each in among if model.matches(word, each) and each not in found]
+        if len(found) > MOST_PINNED:
+            found.sort(key=lambda each: not self.is_usable(each))
         return found[:MOST_PINNED]
 
     def egress(self, slot: Slot | None) -> Egress:

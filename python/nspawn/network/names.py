@@ -14,7 +14,7 @@ from nspawn.kernel import slotfiles
 from nspawn.model import dnsmessage
 from nspawn.model.dnsmessage import Answer, Question
 from nspawn.model.record import Record
-from nspawn.model.slot import veth
+from nspawn.model.slot import mac, veth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,6 +126,13 @@ class Names:
         if number == -1:  # the gateway is one before the first container
             return NOBODY
         return number if number in self._slots else None
+
+    def of_mac(self, address: bytes) -> tuple[Subnet, Slot] | None:
+        """The subnet, and the slot whose eth0 has this hardware address; None when nobody's does."""
+        slot = self._slots.get(int.from_bytes(address[-2:], "big"))
+        if self._subnet is None or slot is None or mac(slot.number) != address or not _is_active(slot.number):
+            return None
+        return self._subnet, slot
 
     def gateways(self) -> tuple[str, ...]:
         """Our own addresses, which are no servers to ask."""

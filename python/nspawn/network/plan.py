@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from nspawn.model.netconfig import NetConfig
     from nspawn.model.netplan import Features
-    from nspawn.model.netview import Rule, View
+    from nspawn.model.netview import Route, Rule, View
     from nspawn.model.slot import Slot, Subnet
     from nspawn.model.uplinks import Uplink
 
@@ -71,6 +71,19 @@ def is_proxy(address: str) -> bool:
     return family == 6 and 0 <= (number & (1 << 64) - 1) - _IDENTIFIER < 1 << 16
 
 
+def _copy(route: Route, uplink: Uplink, table: int) -> WantedRoute:
+    return WantedRoute(
+        uplink.name,
+        route.family,
+        route.dst,
+        table,
+        route.via,
+        route.scope if route.family == 4 else 0,
+        route.metric or (METRIC6 if route.family == 6 else 0),
+        route.source,
+    )
+
+
 class _Making:
     """One plan on its way."""
 
@@ -102,7 +115,7 @@ class _Making:
         self.forwarding = [slot for slot in self.slots if slot.forwards]
         self.marks: dict[str, int] = {}
         if self.forwarding and features.connmark:
-            self.marks = rules.marks(self.paths.all, view.rules, config.rule_base)
+            self.marks = rules.marks(self.paths.held, view.rules, config.rule_base)
         self.globals = list(self._globals())
 
     def plan(self, page: int) -> Plan:
@@ -187,27 +200,49 @@ class _Making:
         return WantedRoute(link, 4, dst, MAIN, scope=_LINK, source=self.gateways[4])
 
     def _copies(self) -> Iterator[WantedRoute]:
-        """What pins and marks look up on plain Linux."""
-        needed = {each.ifindex: each for slot in self.slots for each in self.paths.pinned(slot)}
-        needed |= {each.ifindex: each for each in self.paths.all if each.name in self.marks}
-        needed |= {each.ifindex: each for _, _, each in self.globals}
+        """What pins and marks look up on plain Linux: nothing of an uplink without a carrier."""
+        pinned = {each.ifindex: each for slot in self.slots for each in self.paths.pinned(slot)}
+        pinned |= {each.ifindex: each for _, _, each in self.globals}
+        marked = {each.ifindex: each for each in self.paths.all if each.name in self.marks}
         families = self.families if self.nat6 or self.globals else (4,)
         for route in self.view.routes:
-            uplink = needed.get(route.oif)
-            if uplink is None or route.kind != "unicast" or route.family not in families:
+            if route.kind != "unicast" or route.family not in families or route.table == LOCAL:
                 continue
-            if route.table == LOCAL or route.protocol == PROTOCOL or route.dst.startswith(("fe80:", "ff")):
+            marks = marked.get(route.oif)
+            if route.protocol == PROTOCOL:
+                if marks is not None and self._is_last_way(route, marks):
+                    yield _copy(route, marks, route.table)
                 continue
-            yield WantedRoute(
-                uplink.name,
-                route.family,
-                route.dst,
-                uplink.table(route.family),
-                route.via,
-                route.scope if route.family == 4 else 0,
-                route.metric or (METRIC6 if route.family == 6 else 0),
-                route.source,
-            )
+            if route.dst.startswith(("fe80:", "ff")):
+                continue
+            pin = pinned.get(route.oif)
+            if pin is not None and pin.carrier:
+                yield _copy(route, pin, pin.table(route.family))
+            if marks is not None:
+                yield _copy(route, marks, marks.answers(route.family))
+
+    def _is_last_way(self, route: Route, uplink: Uplink) -> bool:
+        """Whether it is the way out that the machine had by this uplink: who came in there is still answered.
+
+        Without an address, or with those of another network, it leads nowhere.
+        """
+        if route.table != uplink.answers(route.family) or uplink.usable(route.family):
+            return False
+        if not model.is_wide(route.dst) or not any(
+            (each.ifindex, each.family, each.scope) == (route.oif, route.family, 0)
+            for each in self.view.addresses
+        ):
+            return False
+        if not route.via:
+            return True
+        gateway = prefix.parse(route.via)
+        return any(
+            (each.oif, each.family, each.via) == (route.oif, route.family, "")
+            and each.protocol != PROTOCOL
+            and prefix.overlap(prefix.parse(each.dst), gateway)
+            for each in self.view.routes
+            if each.table != LOCAL
+        )
 
     def _rules(self) -> Iterator[Rule]:
         bridge = self.config.bridge if self.features.bridge else ""
@@ -281,7 +316,7 @@ class _Making:
             gateway6=self.gateways[6],
             marks=tuple(
                 Mark(self.marks[each.name], each.interface(4), each.interface(6))
-                for each in sorted(self.paths.all, key=lambda each: self.marks.get(each.name, 0))
+                for each in sorted(self.paths.held, key=lambda each: self.marks.get(each.name, 0))
                 if each.name in self.marks
             ),
             locals=tuple(self._locals()) if self.forwarding else (),

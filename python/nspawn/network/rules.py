@@ -97,10 +97,10 @@ def for_all(ground: Ground, paths: Paths, marks: Mapping[str, int]) -> Iterator[
     if ground.out:
         if paths.android:
             yield ground.inner(TETHERED, LOCAL_NETWORK, suppress=0)
-        for uplink in paths.all:
+        for uplink in paths.held:
             mark = marks.get(uplink.name, 0)
             if mark:
-                yield ground.inner(MARKED + mark, uplink.table(ground.family), mark=mark << MARK_SHIFT)
+                yield ground.inner(MARKED + mark, uplink.answers(ground.family), mark=mark << MARK_SHIFT)
         if paths.android:
             for at, uplink in enumerate(paths.lan[:_ROOM]):
                 yield ground.inner(LAN + at, uplink.table(ground.family), suppress=0)
@@ -134,15 +134,20 @@ def for_global(ground: Ground, slot: Slot, address: str, uplink: Uplink) -> Iter
 
 
 def marks(uplinks: Sequence[Uplink], rules: Sequence[Rule], base: int) -> dict[str, int]:
-    """A number from 1 to 15 for each uplink by its name: the one it has, else the next from its name's."""
+    """A number from 1 to 15 for each uplink by its name: the one it has, else the next from its name's.
+
+    Of more than 15 those are left out that lead nowhere now.
+    """
     found: dict[str, int] = {}
     present = {
         rule.table: rule.priority - base - MARKED
         for rule in reversed(rules)
         if rule.protocol == PROTOCOL and 0 < rule.priority - base - MARKED <= MARKS
     }
+    had = {each: present.get(each.answers(6), 0) or present.get(each.answers(4), 0) for each in uplinks}
+    uplinks = sorted(uplinks, key=lambda each: (not (each.usable4 or each.usable6), not had[each]))[:MARKS]
     for uplink in uplinks:
-        mark = present.get(uplink.table6, 0) or present.get(uplink.table4, 0)
+        mark = had[uplink]
         if mark and mark not in found.values():
             found[uplink.name] = mark
     for uplink in sorted(uplinks):

@@ -15,6 +15,7 @@ from nspawn.service import files
 
 if TYPE_CHECKING:
     from nspawn.layout import Layout
+    from nspawn.model.fetching import Fetching
 
 DEFAULT_PORT = 8080
 #: Of the file's format.  A newer program may write a higher one; this one then leaves the file alone.
@@ -40,19 +41,30 @@ class Config:
 def load(layout: Layout) -> Config:
     """What config.toml says.  What cannot be used of it has its default, and `problem` tells why."""
     try:
-        data = files.read(layout.config)
-    except FileNotFoundError:
-        return Config()
-    except OSError as error:
-        return Config(problem=files.system_error(f"{layout.config} cannot be read", error))
+        return parse(_document(layout), layout.config)
     except NspawnError as error:
         return Config(problem=error)
+
+
+def fetching(layout: Layout) -> Fetching:
+    """The table `images`, apart from the rest: only what fetches needs it.
+
+    Raises NspawnError when it cannot be used: whoever named a server does not want another one asked.
+    """
+    from nspawn.model import fetching
+
+    return fetching.from_table(_table(_document(layout), "images"), f"{layout.config}: images")
+
+
+def _document(layout: Layout) -> Mapping[str, object]:
     try:
-        document = tomllib.loads(data.decode())
+        return tomllib.loads(files.read(layout.config).decode())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise files.system_error(f"{layout.config} cannot be read", error) from None
     except (ValueError, RecursionError) as error:
-        why = UsageError(f"{layout.config} cannot be read", str(error), "Correct it or remove it.")
-        return Config(problem=why)
-    return parse(document, layout.config)
+        raise UsageError(f"{layout.config} cannot be read", str(error), "Correct it or remove it.") from None
 
 
 def parse(document: Mapping[str, object], path: str) -> Config:

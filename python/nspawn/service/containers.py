@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, BinaryIO
 
 from nspawn.container import state as states
 from nspawn.container.client import Client
-from nspawn.errors import Conflict, Damaged, NotFound, NotRunning, NspawnError, UsageError
+from nspawn.errors import Conflict, Damaged, NotFound, NotRunning, UsageError
 from nspawn.kernel import process
 from nspawn.model import kinds, settings
 from nspawn.model.names import parse_container_name
 from nspawn.service import console, daemon, files, netknown, slots, store
-from nspawn.service.create import Builtin, CreateRequest, Folder, Source, Tarball, check_folder, create
+from nspawn.service.create import (
+    Builtin,
+    CreateRequest,
+    Folder,
+    FromImage,
+    Outcome,
+    Source,
+    Tarball,
+    check_folder,
+    create,
+)
+from nspawn.service.described import Container, State, parse_state
 from nspawn.service.remove import remove
 from nspawn.service.request import Fields, phone_fields, start_fields
 
@@ -25,85 +35,20 @@ if TYPE_CHECKING:
     from nspawn.model.progress import Asked, Report
     from nspawn.model.record import Record
     from nspawn.model.settings import Settings
+    from nspawn.service.transfer import Moved
 
-__all__ = ["Builtin", "Container", "Containers", "CreateRequest", "Folder", "Source", "State", "Tarball"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """How a container is.  state: stopped, starting, running, stopping or backoff.
-
-    pid: of its first process; started: Unix seconds; exit: why it ended last, in words.
-    supervised: whether a spawner looks after it.  turn: the id of the boot in which it ran last.
-    frozen: why it is, in words, or "".  waits: what its autostart waits for, or "".
-    """
-
-    state: str = "stopped"
-    pid: int | None = None
-    started: float | None = None
-    exit: str = ""
-    exit_code: int | None = None
-    exit_signal: int | None = None
-    restarts: int = 0
-    cgroup: str = ""
-    warnings: tuple[str, ...] = ()
-    supervised: bool = True
-    turn: str = ""
-    frozen: str = ""
-    waits: str = ""
-
-    @property
-    def active(self) -> bool:
-        """Whether it has processes, or will have without anybody's doing."""
-        return self.state != "stopped"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {
-            "state": self.state,
-            "pid": self.pid,
-            "started": self.started,
-            "uptime": None if self.started is None else max(0.0, time.time() - self.started),
-            "exit": self.exit,
-            "exit_code": self.exit_code,
-            "exit_signal": self.exit_signal,
-            "restarts": self.restarts,
-            "cgroup": self.cgroup,
-            "warnings": list(self.warnings),
-            "supervised": self.supervised,
-            "frozen": self.frozen,
-            "waits": self.waits,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Container:
-    """One container as it is now.  rootfs: where its files are; written: when its settings were (Unix time).
-
-    damaged: what is wrong with its settings, which then are the last good ones if those are usable.
-    network: its addresses, path and forwards, with `network.mode=nat`.
-    """
-
-    name: str
-    settings: Settings
-    state: State
-    rootfs: str
-    written: float = 0.0
-    damaged: NspawnError | None = None
-    usable: bool = True
-    network: Mapping[str, Any] | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {
-            "name": self.name,
-            "rootfs": self.rootfs,
-            "state": self.state.as_dict(),
-            "settings": settings.to_toml_mapping(self.settings),
-            "written": self.written,
-            "network": None if self.network is None else dict(self.network),
-            "damaged": None if self.damaged is None else self.damaged.as_dict(),
-        }
+__all__ = [
+    "Builtin",
+    "Container",
+    "Containers",
+    "CreateRequest",
+    "Folder",
+    "FromImage",
+    "Outcome",
+    "Source",
+    "State",
+    "Tarball",
+]
 
 
 class Containers:
@@ -119,14 +64,47 @@ class Containers:
         """Of its spawner."""
         return self._client
 
-    def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Container:
+    def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Outcome:
         """Make a container; nothing is left of one that fails or is cancelled.
 
         Raises Conflict when the name is taken, Cancelled, and what the source raises.
         """
-        create(self._store, request, report, cancelled)
+        outcome = create(self._store, request, report, cancelled)
         self._tell("changed", request.name)
-        return self.get(request.name)
+        return outcome
+
+    def clone(self, source: str, name: str, report: Report, cancelled: Asked) -> Moved:
+        """Make a copy of a container, which is frozen meanwhile if it runs; nothing is left of a failure."""
+        from nspawn.service import transfer  # with all that it needs of images
+
+        moved = transfer.clone(self, self._store, source, name, report, cancelled)
+        self._tell("changed", moved.name)
+        return moved
+
+    def export(
+        self, name: str, file: str | int, report: Report, cancelled: Asked, *, force: bool = False
+    ) -> Moved:
+        """Write a container into an archive; file: a path, or a descriptor.  It is frozen if it runs."""
+        from nspawn.service import transfer
+
+        return transfer.export(self, self._store, name, file, report, cancelled, force=force)
+
+    def import_(
+        self,
+        file: str | BinaryIO,
+        name: str,
+        report: Report,
+        cancelled: Asked,
+        *,
+        size: int | None = None,
+        trusted: bool = False,
+    ) -> Moved:
+        """Make a container of such an archive; see transfer.import_."""
+        from nspawn.service import transfer
+
+        moved = transfer.import_(self._store, file, name, report, cancelled, size=size, trusted=trusted)
+        self._tell("changed", moved.name)
+        return moved
 
     def list(self) -> Sequence[Container]:
         """All containers by name, damaged ones too."""
@@ -348,23 +326,3 @@ class Containers:
         if alive:
             return found
         return State(exit=found.exit if not found.active else "unknown", supervised=False, turn=found.turn)
-
-
-def parse_state(record: Record, *, supervised: bool = True) -> State:
-    """The spawner's fields as a value."""
-    code = record.integer("exit-code", -1)
-    return State(
-        state=record.text("state", "stopped"),
-        pid=record.integer("pid") or None,
-        started=record.number("started") if record.integer("pid") else None,
-        exit=record.text("exit"),
-        exit_code=code if code >= 0 else None,
-        exit_signal=record.integer("exit-signal") or None,
-        restarts=record.integer("restarts"),
-        cgroup=record.text("cgroup"),
-        warnings=tuple(value.decode("utf-8", "replace") for value in record.all("warning")),
-        supervised=supervised,
-        turn=record.text("turn"),
-        frozen=record.text("frozen"),
-        waits=record.text("waits"),
-    )

@@ -1,20 +1,19 @@
-"""Making a container: built beside the others under a name that is none, then renamed into place."""
+"""Making a container from an image, the built-in root file system, an archive or a folder."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from nspawn.errors import Conflict, NotFound, NspawnError, UsageError
 from nspawn.images import builtin, tarball
-from nspawn.model.names import parse_container_name
-from nspawn.model.progress import Asked, Cancelled, Progress, Report
+from nspawn.model.finish import FinishWish
+from nspawn.model.imageref import ImageRef
+from nspawn.model.progress import Asked, Progress, Report
 from nspawn.model.settings import Settings
-from nspawn.service import files, slots, store
-from nspawn.service.remove import COMING, sweep
+from nspawn.service import files, making, store
 
 if TYPE_CHECKING:
     from nspawn.layout import Layout
@@ -40,79 +39,110 @@ class Tarball:
     size: int | None = None
 
 
-Source = Builtin | Folder | Tarball
+@dataclass(frozen=True, kw_only=True)
+class FromImage:
+    """An image by its name.
+
+    arch: "" for this machine's.  wish: what is done after it is unpacked; its network is that of the
+    settings.  keep: what is fetched is stored as well.  file: an open archive, instead of the path of a
+    `File`; size: of it, in bytes, if known.
+    """
+
+    reference: ImageRef
+    arch: str = ""
+    wish: FinishWish = field(default_factory=FinishWish)
+    keep: bool = False
+    file: BinaryIO | None = None
+    size: int | None = None
+
+
+Source = Builtin | Folder | Tarball | FromImage
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreateRequest:
-    """settings: image and rootfs in them are set from the source."""
+    """settings: image and rootfs in them are set from the source.  given: keys of those that the user has
+    set: an image's own settings do not count against them.
+    """
 
     name: str
     source: Source
     settings: Settings = field(default_factory=Settings)
+    given: frozenset[str] = frozenset()
 
 
-def create(place: store.Store, request: CreateRequest, report: Report, cancelled: Asked) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What there is to tell of a new container.  password: of its root, to be shown once and nowhere kept;
+    "" when there is none to show.  notes: what a person should know.
+    """
+
+    password: str = field(default="", repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def create(place: store.Store, request: CreateRequest, report: Report, cancelled: Asked) -> Outcome:
     """Make the container; whatever ends it early, nothing is left."""
-    name = parse_container_name(request.name)
-    try:
-        place.prepare()
-        sweep(place)
-        slots.check(place, name, request.settings)
-        with files.folder(place.layout.containers) as containers, ExitStack() as undo:
-            fresh = f"{COMING}{name}"
-            at = _claim(place, name, fresh, containers, undo)
-            path = f"{place.layout.containers}/{fresh}"
-            value = _fill(place.layout, request, path, at, report, cancelled)
-            store.save(at, value)
-            if cancelled():
-                raise Cancelled
-            report(Progress(phase="saving"))
-            if not isinstance(request.source, Folder):
-                os.sync()  # the files before the name: after a power cut it is whole or not there
-            if cancelled():
-                raise Cancelled
-            with slots.claimed(place, name, value):
-                _publish(fresh, name, containers)
-            undo.pop_all()
-            os.close(at)
-    except OSError as error:
-        raise files.system_error(f"{name} was not created", error) from None
+    outcome = Outcome()
+
+    def fill(new: making.New) -> Settings:
+        nonlocal outcome
+        if isinstance(request.source, FromImage):
+            settings, outcome = _fetch(place.layout, request, request.source, new, report, cancelled)
+            return settings
+        return _fill(place.layout, request, request.source, new, report, cancelled)
+
+    making.make(place, request.name, request.settings, fill, report, cancelled)
+    return outcome
 
 
-def _claim(place: store.Store, name: str, fresh: str, containers: int, undo: ExitStack) -> int:
-    """Make the folder `fresh`, ours alone; its descriptor, whose lock tells that we are alive."""
-    if place.has(name):
-        raise _taken(name)
-    try:
-        os.mkdir(fresh, 0o700, dir_fd=containers)
-    except FileExistsError:
-        raise Conflict(f"{name} is being created already", hint="Wait for it, or use another name.") from None
-    undo.callback(_discard, fresh, containers)
-    at = files.open_folder(fresh, containers)
-    undo.callback(os.close, at)
-    fcntl.flock(at, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    # Between mkdir and flock a `sweep` may have taken it for a leftover.
-    if not os.path.samestat(os.fstat(at), os.stat(fresh, dir_fd=containers, follow_symlinks=False)):
-        raise Conflict(f"{name} is being created already", hint="Try again.")
-    return at
+def _fetch(
+    layout: Layout,
+    request: CreateRequest,
+    source: FromImage,
+    new: making.New,
+    report: Report,
+    cancelled: Asked,
+) -> tuple[Settings, Outcome]:
+    """Put an image's root file system into the folder; the settings are the user's and the image's."""
+    from nspawn.service import images, imagesettings  # dear: the libraries that fetch
 
-
-def _discard(fresh: str, containers: int) -> None:
-    with suppress(FileNotFoundError):
-        files.remove_tree(fresh, containers)
+    rootfs = new.make_rootfs()
+    choice = images.choose(
+        layout,
+        source.reference,
+        report,
+        cancelled,
+        arch=source.arch,
+        keep=source.keep,
+        file=source.file,
+        size=source.size,
+    )
+    wish = replace(source.wish, network=request.settings.network.mode)
+    if choice.image.config is not None and wish.password is None:
+        wish = replace(wish, skip=wish.skip | {"password"})  # an application, where nobody logs in
+    filled = images.fill(layout, choice, rootfs, wish, report, cancelled, hold=(new.at,))
+    image = filled.image
+    settings, notes = imagesettings.combined(request.settings, request.given, image, rootfs)
+    outcome = Outcome(
+        password=filled.finished.password or "",
+        notes=(*filled.notes, *notes),
+    )
+    return replace(settings, image=_printable(image.reference), rootfs=""), outcome
 
 
 def _fill(
-    layout: Layout, request: CreateRequest, path: str, at: int, report: Report, cancelled: Asked
+    layout: Layout,
+    request: CreateRequest,
+    source: Builtin | Folder | Tarball,
+    new: making.New,
+    report: Report,
+    cancelled: Asked,
 ) -> Settings:
     """Put the root file system into the folder; the settings with their image and rootfs."""
-    source = request.source
     if isinstance(source, Folder):
         return replace(request.settings, image="folder", rootfs=check_folder(layout, source.path))
-    os.mkdir("rootfs", 0o755, dir_fd=at)
-    os.chmod("rootfs", 0o755, dir_fd=at)  # noqa: S103  (the container's own users have to enter it)
-    rootfs = f"{path}/rootfs"
+    rootfs = new.make_rootfs()
     if isinstance(source, Builtin):
         report(Progress(phase="making the root file system"))
         builtin.make(rootfs, builtin.find_busybox(os.uname().machine))
@@ -123,18 +153,8 @@ def _fill(
             size = os.fstat(file.fileno()).st_size
         else:
             image, file, size = "archive", source.file, source.size
-        tarball.extract(file, rootfs, report, cancelled, size=size, keep=(at,))
+        tarball.extract(file, rootfs, report, cancelled, size=size, keep=(new.at,))
     return replace(request.settings, image=_printable(image), rootfs="")
-
-
-def _publish(fresh: str, name: str, containers: int) -> None:
-    try:
-        os.rename(fresh, name, src_dir_fd=containers, dst_dir_fd=containers)
-    except OSError as error:
-        if isinstance(error, (FileExistsError, NotADirectoryError)) or error.errno == 39:  # ENOTEMPTY
-            raise _taken(name) from None
-        raise
-    os.fsync(containers)
 
 
 def check_folder(layout: Layout, path: str) -> str:
@@ -185,7 +205,7 @@ def make_builtin(target: str) -> None:
         with files.folder(parent) as at, ExitStack() as undo:
             busybox = builtin.find_busybox(os.uname().machine)
             os.mkdir(name, 0o755, dir_fd=at)
-            undo.callback(_discard, name, at)
+            undo.callback(making.discard, name, at)
             builtin.make(f"{parent}/{name}", busybox)
             undo.pop_all()
     except FileExistsError:
@@ -196,9 +216,3 @@ def make_builtin(target: str) -> None:
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)[:200]
-
-
-def _taken(name: str) -> Conflict:
-    return Conflict(
-        f"there is a container {name!r} already", hint="Use another name, or remove that one first."
-    )

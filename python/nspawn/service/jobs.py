@@ -7,13 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nspawn.errors import Busy, Conflict, NotFound, NspawnError
 from nspawn.model.progress import Asked, Cancelled, Meter, Progress, Report
 
-__all__ = ["Cancelled", "Job", "Jobs", "Progress"]
+__all__ = ["Cancelled", "Job", "Jobs", "Progress", "Result"]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ _PACE = 0.1
 class Job:
     """One piece of work as it is now.  state: running, done, failed or cancelled.
 
-    rate: per second since it began; eta: seconds left, None when unknown.
+    rate: per second since it began; eta: seconds left, None when unknown.  notes: what a person should know
+    of the result.  secret: whether `take_secret` has something to give.
     """
 
     id: str
@@ -43,6 +44,8 @@ class Job:
     error: dict[str, str] | None = None
     result: Any = None
     cancelling: bool = False
+    notes: tuple[str, ...] = ()
+    secret: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -59,7 +62,20 @@ class Job:
             "error": self.error,
             "result": self.result,
             "cancelling": self.cancelling,
+            "notes": list(self.notes),
+            "secret": self.secret,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What work may give instead of its value alone.  secret: handed out once, by `Jobs.take_secret`; it is
+    no part of the job, which goes to every page.
+    """
+
+    value: Any
+    notes: tuple[str, ...] = ()
+    secret: str = field(default="", repr=False)
 
 
 Work = Callable[[Report, Asked], Any]
@@ -73,6 +89,7 @@ class _Run:
         self.cancelled = threading.Event()
         self.meter = Meter(time.monotonic)
         self.reported = 0.0
+        self.secret = ""
 
 
 class Jobs:
@@ -94,7 +111,9 @@ class Jobs:
             for job in running:
                 if job.container == container:
                     raise Conflict(
-                        f"{container} is busy", f"{job.kind} is still at work", "Wait for it or cancel it."
+                        f"{container or 'the store of images'} is busy",
+                        f"{job.kind} is still at work",
+                        "Wait for it or cancel it.",
                     )
             if len(running) >= MOST_RUNNING:
                 raise Busy(f"{len(running)} jobs are at work", hint="Wait for one of them to end.")
@@ -132,6 +151,16 @@ class Jobs:
             run = self._find(number)
             self._ended.wait_for(lambda: run.job.state != "running", seconds)
             return run.job
+
+    def take_secret(self, number: str) -> str:
+        """What the job's work left for one person, who gets it; nobody does a second time.  NotFound."""
+        with self._lock:
+            run = self._find(number)
+            secret, run.secret = run.secret, ""
+        if not secret:
+            raise NotFound("there is nothing to show", "it was shown already, or there never was anything")
+        self._change(run, secret=False)
+        return secret
 
     @property
     def busy(self) -> bool:
@@ -176,8 +205,17 @@ class Jobs:
             )
             self._change(run, state="failed", error=mistake.as_dict(), eta=None)
         else:
-            described = getattr(result, "as_dict", None)
-            self._change(run, state="done", result=described() if described else result, eta=None)
+            given = result if isinstance(result, Result) else Result(value=result)
+            run.secret = given.secret
+            described = getattr(given.value, "as_dict", None)
+            self._change(
+                run,
+                state="done",
+                result=described() if described else given.value,
+                notes=given.notes,
+                secret=bool(given.secret),
+                eta=None,
+            )
 
     def _progress(self, run: _Run, step: Progress) -> None:
         rate, eta = run.meter.measure(step)

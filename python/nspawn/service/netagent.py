@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def main(words: Sequence[str]) -> int:
-    """`up [--refill] [--dry-run] [--page PORT]`, `down [--force] [--dry-run]`; the exit status.
+    """`up [--refill] [--by-hand] [--dry-run] [--page PORT]`, `down [--force] [--dry-run]`; the exit status.
 
     On standard output: the outcome as a record, or the error; with --dry-run the lines of what would be done.
     """
@@ -50,7 +50,7 @@ def _run(layout: Layout, environ: Mapping[str, str], words: Sequence[str]) -> in
     verb, flags, page = _parse(words)
     run: Up | Down
     if verb == "up":
-        run = Up(layout, environ, _log, refill="--refill" in flags, page=page)
+        run = Up(layout, environ, _log, refill="--refill" in flags, by_hand="--by-hand" in flags, page=page)
     else:
         run = Down(layout, environ, _log, force="--force" in flags)
     if "--dry-run" in flags:
@@ -59,7 +59,7 @@ def _run(layout: Layout, environ: Mapping[str, str], words: Sequence[str]) -> in
     arrived = time.monotonic()
     os.makedirs(layout.run, 0o700, exist_ok=True)
     with _Alone(layout) as alone:
-        outcome = alone.covered(arrived) if verb == "up" and "--refill" not in flags else None
+        outcome = alone.covered(arrived) if verb == "up" and not flags else None
         if outcome is None:
             alone.begin()
             outcome = run.run()
@@ -77,11 +77,11 @@ def _parse(words: Sequence[str]) -> tuple[str, set[str], int | None]:
         text = rest[at + 1] if len(rest) > at + 1 else ""
         page = int(text) if text.isdecimal() and len(text) <= 5 else 65536
         rest = rest[:at] + rest[at + 2 :]
-    known = {"up": {"--refill", "--dry-run"}, "down": {"--force", "--dry-run"}}
+    known = {"up": {"--refill", "--by-hand", "--dry-run"}, "down": {"--force", "--dry-run"}}
     if verb not in known or not set(rest) <= known[verb] or (page is not None and page > 65535):
         raise UsageError(
             f"the network's agent does not know {' '.join(words)[:80]!r}",
-            hint="up [--refill] [--dry-run] [--page PORT], or down [--force] [--dry-run]",
+            hint="up [--refill] [--by-hand] [--dry-run] [--page PORT], or down [--force] [--dry-run]",
         )
     return verb, set(rest), page
 

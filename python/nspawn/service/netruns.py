@@ -38,7 +38,10 @@ _WHAT = "the network was not set up"
 
 
 class Up:
-    """refill: the firewall may be flushed, and netd started anew.  page: its port; None is the one set."""
+    """refill: the firewall may be flushed, and netd started anew.  by_hand: somebody said that it stays.
+
+    page: its port; None is the one set.
+    """
 
     def __init__(
         self,
@@ -47,12 +50,14 @@ class Up:
         log: Log,
         *,
         refill: bool = False,
+        by_hand: bool = False,
         page: int | None = None,
     ) -> None:
         self._layout = layout
         self._environ = environ
         self._log = log
         self._refill = refill
+        self._by_hand = by_hand
         self._page = page
         self._before = before(layout)
 
@@ -61,23 +66,28 @@ class Up:
         with Rtnl() as netlink:
             found = self._look(netlink)
             within = self._inside(netlink, found, change=False)
-        words = forwarding.command(self._environ, enable=True) if self._must_ask(found) else []
-        lines = [" ".join(words)] if words else []
+        words = forwarding.words(self._environ, enable=True) if self._must_ask(found) else []
+        first, then, last = _in_turn(found)
+        lines = [operation.describe() for operation in first]
         lines += found.walls.script(found.plan.firewall)
-        return [*lines, *(operation.describe() for operation in found.operations), *within]
+        lines += [operation.describe() for operation in then]
+        lines += [" ".join(words)] if words else []
+        return [*lines, *(operation.describe() for operation in last), *within]
 
     def run(self) -> Record:
         """The outcome.  When nothing was there and it fails, nothing is left; an NspawnError tells why."""
+        last = netstate.read(self._layout).record or Record()
         try:
             with Rtnl() as netlink:
                 outcome = self._rounds(netlink)
         except NspawnError as error:
             record = error_record(error)
-            last = netstate.read(self._layout).record
-            if last is not None:  # the name of the bridge is needed by who takes it down
-                record.fields += [field for field in last.fields if field[0] in ("mode", "bridge")]
+            # The name of the bridge is needed by who takes it down.
+            record.fields += [field for field in last.fields if field[0] in ("mode", "bridge", "by-hand")]
             netstate.write(self._layout, record)
             raise
+        if self._by_hand or last.flag("by-hand"):
+            outcome.add("by-hand", 1)
         netstate.write(self._layout, outcome)
         return outcome
 
@@ -111,14 +121,22 @@ class Up:
         if found.walls.tables.keys() - self._before.tables.keys():
             self._before.tables = {**found.walls.tables, **self._before.tables}
             self._before.save()
-        if all(isinstance(each.what, (Rule, WantedRoute)) for each in found.operations):
+        first, then, last = _in_turn(found)
+        done = self._operate(netlink, found, first)
+        ruled = bool(first) or any(isinstance(each.what, Rule) for each in then)
+        if all(isinstance(each.what, (Rule, WantedRoute)) for each in then):
             # Another way out is a matter of milliseconds; the firewall's processes take longer.
-            done = self._operate(netlink, found)
+            done += self._operate(netlink, found, then)
+            done += self._look_again(netlink, found) if ruled else []
             done += found.walls.apply(found.plan.firewall)
         else:
             # The firewall first: what is let in by an operation must find its rules.
-            done = found.walls.apply(found.plan.firewall)
-            done += self._operate(netlink, found)
+            done += found.walls.apply(found.plan.firewall)
+            done += self._operate(netlink, found, then)
+        done += self._look_again(netlink, found) if ruled else []
+        if self._must_ask(found):
+            last = self._ask(last)
+        done += self._operate(netlink, found, last)
         done += self._inside(netlink, found)
         log_lines(self._log, done)
         if any(slotfiles.is_gone(slot.owner) for slot in found.slots):
@@ -126,12 +144,23 @@ class Up:
                 files.reclaim()
         return _outcome(found)
 
-    def _operate(self, netlink: Rtnl, found: Look) -> list[str]:
-        operations = found.operations
-        if self._must_ask(found):
-            operations = self._ask(operations)
+    def _operate(self, netlink: Rtnl, found: Look, operations: list[Operation]) -> list[str]:
         apply.apply(netlink, operations, self._before, found.config.bridge)
         return [operation.describe() for operation in operations]
+
+    def _look_again(self, netlink: Rtnl, found: Look) -> list[str]:
+        """Put back what has gone since we looked: netd, at its start, takes away all rules that it finds.
+
+        Those that we have just added it has not seen, and they would let out whom a rule held that it took.
+        """
+        done: list[str] = []
+        for _ in range(_ROUNDS):
+            again = diff.lost(netlink.rules(), found.plan)
+            if not again:
+                break
+            apply.apply(netlink, again, self._before, found.config.bridge)
+            done += [f"again: {operation.describe()}" for operation in again]
+        return done
 
     def _inside(self, netlink: Rtnl, found: Look, *, change: bool = True) -> list[str]:
         if not any(slot.ipv6 == "proxy" for slot in found.active):
@@ -144,11 +173,11 @@ class Up:
         """Whether netd is to be asked to forward: it was not yet, or has forgotten it."""
         if not found.features.android:
             return False
-        return self._refill or not self._before.forwards or any(map(_forwards, found.operations))
+        return self._refill or not self._before.forwards or any(map(diff.forwards, found.operations))
 
     def _ask(self, operations: list[Operation]) -> list[Operation]:
         """Ask netd; what is left to be done."""
-        words = forwarding.command(self._environ, enable=True)
+        words = forwarding.words(self._environ, enable=True)
         if not words:
             return operations
         trouble = forwarding.run(words)
@@ -157,11 +186,18 @@ class Up:
             return operations
         self._before.forwards = True
         self._before.save()
-        return [each for each in operations if not (_forwards(each) and _is_done(each))]
+        return [each for each in operations if not _is_done(each)]
 
 
-def _forwards(operation: Operation) -> bool:
-    return isinstance(operation.what, Sysctl) and operation.what.path in apply.SWEPT
+def _in_turn(found: Look) -> tuple[list[Operation], list[Operation], list[Operation]]:
+    """The rules that hold single containers; the others; and forwarding, which comes last."""
+    first: list[Operation] = []
+    then: list[Operation] = []
+    last: list[Operation] = []
+    for each in found.operations:
+        turn = first if diff.holds(each, found.plan) else last if diff.forwards(each) else then
+        turn.append(each)
+    return first, then, last
 
 
 def _is_done(operation: Operation) -> bool:
@@ -185,7 +221,7 @@ class Down:
         if not self._may(found):
             return []
         lines = [operation.describe() for operation in found.operations]
-        words = forwarding.command(self._environ, enable=False) if found.before.forwards else []
+        words = forwarding.words(self._environ, enable=False) if found.before.forwards else []
         lines += [" ".join(words)] if words else []
         return lines + Walls(self._environ).teardown()
 
@@ -210,7 +246,7 @@ class Down:
             apply.apply(netlink, found.operations, found.before, found.bridge)
         except OSError as error:
             errors.append(_failure(error, "the network was not removed"))
-        if found.before.forwards and (words := forwarding.command(self._environ, enable=False)):
+        if found.before.forwards and (words := forwarding.words(self._environ, enable=False)):
             done.append(" ".join(words))
             if trouble := forwarding.run(words):
                 self._log(f"{done[-1]}: {trouble}")

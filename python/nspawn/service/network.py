@@ -10,7 +10,7 @@ from nspawn.errors import Conflict, NotRunning
 from nspawn.kernel import slotfiles
 from nspawn.model.names import parse_container_name
 from nspawn.model.slot import veth
-from nspawn.service import netagent, netruns, netstatus, netstory, netwatch, slots
+from nspawn.service import daemon, netagent, netruns, netstatus, netstory, netwatch, slots
 from nspawn.service.store import Store
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Network:
-    """That of one layout.  Nothing here needs a spawner; where there is one, it is asked."""
+    """That of one layout.  Looking and taking down need no spawner; where there is one, it is asked."""
 
     def __init__(
         self, layout: Layout, client: Client | None = None, environ: Mapping[str, str] | None = None
@@ -60,11 +60,9 @@ class Network:
         return netruns.Up(self._layout, self._environ, _ignore).lines()
 
     def up(self) -> Record:
-        """Set it up, as for a container; it stays until `down`."""
-        try:
-            return self._client.call("net", [("verb", "up")])
-        except NotRunning:
-            return netagent.run_agent(self._layout, self._environ, "up")
+        """Set it up, as for a container; it stays until `down`, and a spawner follows what changes."""
+        daemon.ensure(self._layout, self._client)
+        return self._client.call("net", [("verb", "up")])
 
     def plan_down(self, *, force: bool = False) -> list[str]:
         """The commands that `down` would stand for; Conflict as there."""

@@ -10,12 +10,16 @@ from typing import BinaryIO
 
 from flask import Blueprint, Response, jsonify, request
 
+from nspawn.errors import NspawnError
 from nspawn.model import settings
+from nspawn.model.imageref import File
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Report
-from nspawn.service.containers import Builtin, CreateRequest, Folder, Source, Tarball
+from nspawn.service.containers import Builtin, CreateRequest, Folder, FromImage, Source, Tarball
+from nspawn.service.jobs import Result
 from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong
-from nspawn.web.services import Described, Services
+from nspawn.web.images import parse_image
+from nspawn.web.services import Services
 
 BASE = "/api/v1/containers"
 #: Bytes of console history in one answer: the ring on disk holds no more.
@@ -40,25 +44,9 @@ def container_routes(services: Services) -> Blueprint:
         changes = parse_changes(body.inner("settings")) if body.has("settings") else {}
         body.finish()
         chosen = settings.apply(settings.Settings(), changes)
-        return begin_create(services, CreateRequest(name=name, source=source, settings=chosen), start=start)
-
-    @routes.post(f"{BASE}/<name>/upload")
-    def upload(name: str) -> tuple[Response, int]:
-        parse_container_name(name)
-        start = parse_switch("start")
-        chosen = settings.apply(settings.Settings(boot=parse_switch("boot")), parse_set())
-        if not request.content_length:
-            wrong("body", "it is empty; the file's bytes are expected")
-        # Flask's limit is for JSON; `connection` has bounded this one before it was received.
-        request.max_content_length = None
-        kept = keep_body(request.environ["wsgi.input"])
-        source = Tarball(kept, size=request.content_length)
-        return begin_create(
-            services,
-            CreateRequest(name=name, source=source, settings=chosen),
-            start=start,
-            cleanup=kept.close,
-        )
+        given = settings.named(changes)
+        asked = CreateRequest(name=name, source=source, settings=chosen, given=given)
+        return begin_create(services, asked, start=start)
 
     @routes.get(f"{BASE}/<name>")
     def one(name: str) -> Response:
@@ -80,6 +68,39 @@ def container_routes(services: Services) -> Blueprint:
         limit = parse_count(request.args.get("limit", str(64 * 1024)), "limit", low=1, high=LONGEST_LOG)
         text = containers.log(parse_container_name(name), limit)
         return Response(text, content_type="text/plain; charset=utf-8")
+
+    return routes
+
+
+def upload_routes(services: Services) -> Blueprint:
+    """A container out of the request's body."""
+    routes = Blueprint("uploads", __name__)
+
+    @routes.post(f"{BASE}/<name>/upload")
+    def upload(name: str) -> tuple[Response, int]:
+        parse_container_name(name)
+        start, as_image = parse_switch("start"), parse_switch("image")
+        changes = parse_set()
+        if parse_switch("boot"):
+            changes = {"boot": "true", **changes}
+        chosen = settings.apply(settings.Settings(), changes)
+        if not request.content_length:
+            wrong("body", "it is empty; the file's bytes are expected")
+        # Flask's limit is for JSON; `connection` has bounded this one before it was received.
+        request.max_content_length = None
+        kept = keep_body(request.environ["wsgi.input"])
+        size = request.content_length
+        if parse_switch("import"):
+            if changes or as_image:
+                kept.close()
+                wrong("import", "the archive has settings of its own")
+            return begin_import(services, name, kept, size, start=start, trusted=parse_switch("trusted"))
+        source: Source = Tarball(kept, size=size)
+        if as_image:
+            source = FromImage(reference=File(path="-"), file=kept, size=size)
+        given = settings.named(changes)
+        asked = CreateRequest(name=name, source=source, settings=chosen, given=given)
+        return begin_create(services, asked, start=start, cleanup=kept.close)
 
     return routes
 
@@ -156,7 +177,9 @@ def parse_set() -> dict[str, str]:
 
 
 def parse_source(fields: Fields) -> Source:
-    """Where a new rootfs comes from: {kind: builtin} or {kind: folder|tarball, path: absolute}."""
+    """Where a new rootfs comes from: {kind: builtin}, {kind: folder|tarball, path: absolute} or
+    {kind: image, reference, ...}.
+    """
     kind = fields.text("kind")
     source: Source
     if kind == "builtin":
@@ -165,8 +188,10 @@ def parse_source(fields: Fields) -> Source:
         source = Folder(parse_path(fields))
     elif kind == "tarball":
         source = Tarball(parse_path(fields))
+    elif kind == "image":
+        source = parse_image(fields)
     else:
-        wrong(fields.path("kind"), "builtin, folder or tarball is expected")
+        wrong(fields.path("kind"), "builtin, image, folder or tarball is expected")
     fields.finish()
     return source
 
@@ -201,6 +226,26 @@ def keep_body(body: BinaryIO) -> BinaryIO:
         return io.BytesIO(body.read())
 
 
+def begin_import(
+    services: Services, name: str, file: BinaryIO, size: int | None, *, start: bool, trusted: bool
+) -> tuple[Response, int]:
+    """Answer 202 with the job that makes a container of what an export wrote."""
+
+    def work(progress: Report, cancelled: Asked) -> Result:
+        with file:
+            moved = services.containers.import_(file, name, progress, cancelled, size=size, trusted=trusted)
+        if start:
+            services.containers.start(moved.name)
+        return Result(value=services.containers.get(moved.name), notes=moved.notes)
+
+    try:
+        job = services.jobs.start("import", name, work)
+    except BaseException:
+        file.close()
+        raise
+    return jsonify(job.as_dict()), 202
+
+
 def begin_create(
     services: Services, asked: CreateRequest, *, start: bool, cleanup: Callable[[], object] = lambda: None
 ) -> tuple[Response, int]:
@@ -209,12 +254,22 @@ def begin_create(
     cleanup: called once, when the job has ended or was not begun.
     """
 
-    def work(progress: Report, cancelled: Asked) -> Described:
+    def work(progress: Report, cancelled: Asked) -> Result:
         try:
-            made = services.containers.create(asked, progress, cancelled)
+            outcome = services.containers.create(asked, progress, cancelled)
         finally:
             cleanup()
-        return services.containers.start(asked.name) if start else made
+        notes = outcome.notes
+        if start:
+            try:
+                services.containers.start(asked.name)
+            except NspawnError as error:
+                if not outcome.password:
+                    raise
+                # It is made, and whoever waits for its password gets it: the job has not failed.
+                notes = (*notes, f"it was not started: {error}")
+        made = services.containers.get(asked.name)
+        return Result(value=made, notes=notes, secret=outcome.password)
 
     try:
         job = services.jobs.start("create", asked.name, work)

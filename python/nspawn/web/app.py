@@ -9,16 +9,18 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from nspawn.errors import NspawnError
-from nspawn.web.api import container_routes, verb_routes
+from nspawn.web.api import container_routes, upload_routes, verb_routes
 from nspawn.web.auth import Gate, guard, login_routes
 from nspawn.web.events import Hub, Streams
 from nspawn.web.guard import guard_routes
+from nspawn.web.images import image_routes
 from nspawn.web.live import event_routes
 from nspawn.web.machine import machine_routes
 from nspawn.web.network import network_routes
 from nspawn.web.page import page_routes
 from nspawn.web.refusal import Refusal, retry_after, status_of
 from nspawn.web.services import Services
+from nspawn.web.transfer import transfer_routes
 
 #: Bytes of a JSON body.  Uploads are bounded by the server's own limit.
 LARGEST_JSON = 64 * 1024
@@ -53,7 +55,10 @@ def create_app(services: Services, *, gate: Gate, webroot: str) -> Flask:
     services.jobs.subscribe(lambda job: hub.publish("job", f"job {job.id}", job.as_dict()))
     app.register_blueprint(login_routes(gate, services.session_seconds))
     app.register_blueprint(container_routes(services))
+    app.register_blueprint(upload_routes(services))
     app.register_blueprint(verb_routes(services))
+    app.register_blueprint(transfer_routes(services, streams))
+    app.register_blueprint(image_routes(services))
     app.register_blueprint(machine_routes(services, streams))
     app.register_blueprint(guard_routes(services))
     app.register_blueprint(network_routes(services))

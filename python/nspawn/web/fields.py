@@ -88,6 +88,13 @@ class Fields:
             wrong(self.path(name), f"it is not between {low:g} and {high:g}")
         return float(value)
 
+    def texts(self, name: str) -> list[str]:
+        """A list of texts; an empty one when it is absent."""
+        value = self._take(name, [])
+        if not isinstance(value, list):
+            wrong(self.path(name), f"a list is expected, not {kind_of(value)}")
+        return [parse_text(item, f"{self.path(name)}[{index}]") for index, item in enumerate(value)]
+
     def inner(self, name: str) -> Fields:
         return Fields(self._take(name, MISSING), self.path(name))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 
 from nspawn import __version__
 from nspawn.web.events import Streams
+from nspawn.web.fields import parse_body
 from nspawn.web.services import Services
 
 
@@ -46,5 +47,11 @@ def machine_routes(services: Services, streams: Streams) -> Blueprint:
     def cancel(number: str) -> Response:
         services.jobs.cancel(number)
         return jsonify(services.jobs.get(number).as_dict())
+
+    @routes.post("/api/v1/jobs/<number>/secret")
+    def secret(number: str) -> Response:
+        # A change: it is handed out once, to who asks first.
+        parse_body(request.get_data()).finish()
+        return jsonify(secret=services.jobs.take_secret(number))
 
     return routes

@@ -13,6 +13,7 @@ STATUS = {
     "unsupported": 422,
     "damaged": 422,
     "failed": 422,
+    "unreachable": 502,
     "busy": 503,
     "not_running": 503,
 }

@@ -6,6 +6,7 @@ were not accepted stay in those sockets' queues for the next process, so leaving
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import select
@@ -32,7 +33,7 @@ from nspawn.web.app import create_app
 from nspawn.web.auth import Gate, bearer_of
 from nspawn.web.connection import gated_channel
 from nspawn.web.page import web_root
-from nspawn.web.services import Described, NetworkPort, Services
+from nspawn.web.services import Described, ImagesPort, NetworkPort, Services
 
 DEFAULT_IDLE = 600.0
 DEFAULT_PORT = 8080
@@ -172,8 +173,17 @@ def _leave(_signal: int, _frame: object) -> NoReturn:
 def open_services(layout: Layout) -> Services:
     """The real use cases of this layout."""
     client = Client(layout)
+
+    @functools.cache
+    def images() -> ImagesPort:
+        # Seldom asked for; one, because it keeps the list of the server for a while.
+        from nspawn.service.imagestore import Images
+
+        return Images(layout)
+
     return Services(
         containers=Containers(layout, client),
+        images=images,
         access=Access(layout),
         jobs=Jobs(),
         guard=OwnGuard(layout),

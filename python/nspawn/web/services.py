@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nspawn.images.blobs import Pruned
     from nspawn.model.progress import Asked, Report
-    from nspawn.service.containers import CreateRequest
+    from nspawn.service.containers import CreateRequest, Outcome
     from nspawn.service.jobs import Jobs
+    from nspawn.service.transfer import Moved
     from nspawn.web.auth import AccessPort
     from nspawn.web.events import Watch
 
@@ -36,7 +38,7 @@ class FollowPort(AbstractContextManager["Iterator[bytes]"], Protocol):
 class ContainersPort(Protocol):
     """The part of `nspawn.service.containers.Containers` that HTTP reaches."""
 
-    def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Described: ...
+    def create(self, request: CreateRequest, report: Report, cancelled: Asked) -> Outcome: ...
     def list(self) -> Sequence[Described]: ...
     def get(self, name: str) -> Described: ...
     def start(self, name: str) -> Described: ...
@@ -45,6 +47,20 @@ class ContainersPort(Protocol):
     def kill(self, name: str, signal: str = "SIGKILL") -> Described: ...
     def freeze(self, name: str) -> Described: ...
     def thaw(self, name: str) -> Described: ...
+    def clone(self, source: str, name: str, report: Report, cancelled: Asked) -> Moved: ...
+    def export(
+        self, name: str, file: str | int, report: Report, cancelled: Asked, *, force: bool = False
+    ) -> Moved: ...
+    def import_(
+        self,
+        file: str | BinaryIO,
+        name: str,
+        report: Report,
+        cancelled: Asked,
+        *,
+        size: int | None = None,
+        trusted: bool = False,
+    ) -> Moved: ...
     def update(self, name: str, changes: Mapping[str, str]) -> Described: ...
     def rename(self, old: str, new: str) -> object: ...
     def remove(self, name: str) -> None: ...
@@ -69,17 +85,32 @@ class NetworkPort(Protocol):
     def down(self, *, force: bool = False) -> list[str]: ...
 
 
+class ImagesPort(Protocol):
+    """Images, as `nspawn.service.imagestore.Images` has them."""
+
+    def kept(self) -> Sequence[Described]: ...
+    def problems(self) -> Sequence[str]: ...
+    def remove(self, name: str) -> Pruned: ...
+    def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned: ...
+    def verify(self, report: Report, cancelled: Asked) -> list[str]: ...
+    def search(
+        self, text: str, report: Report, cancelled: Asked, *, arch: str = "", cloud: bool = False
+    ) -> Described: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """watch: opens a stream of the spawner's events; session_seconds: how long a login lasts.
 
-    network: loads what it needs at its first call; network_summary: what the stream tells of a change of it.
+    network, images: load what they need at their first call; network_summary: what the stream tells of a
+    change of it.
     """
 
     containers: ContainersPort
     access: AccessPort
     jobs: Jobs
     guard: GuardPort
+    images: Callable[[], ImagesPort]
     network: Callable[[], NetworkPort]
     network_summary: Callable[[], Mapping[str, Any]]
     host: Callable[[], Described]

@@ -20,10 +20,10 @@ class Tally:
     def close(self) -> None:
         self._change("-D ")
 
-    def __call__(self, title: str) -> int:
-        """How many arrived there until now."""
+    def __call__(self, title: str, *families: int) -> int:
+        """How many arrived there until now, by both families or by these."""
         found = 0
-        for program in _PROGRAMS.values():
+        for program in (_PROGRAMS[family] for family in families or _PROGRAMS):
             for line in self._spaces[title].check(f"{program}-save", "-c", "-t", "raw").splitlines():
                 counters, _, rule = line.partition("] ")
                 if rule in self._rules:

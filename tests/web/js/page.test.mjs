@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ConsoleText } from "../../../webroot/js/ansi.js";
+import { matching, parseCatalog, releaseText } from "../../../webroot/js/catalog.js";
 import { bytes, duration, sentence, shorten } from "../../../webroot/js/format.js";
 import { plainWords } from "../../../webroot/js/guard.js";
 import { parseContainer, parseGuard, parseJob } from "../../../webroot/js/model.js";
@@ -228,4 +229,42 @@ test("ports are told as people write them", () => {
       ["[::1]:5000–5010/udp", "6000–6010"],
     ],
   );
+});
+
+/** @param {string} distribution @param {string} release @param {object} [more] */
+function offer(distribution, release, more = {}) {
+  return { reference: `${distribution}:${release}`, distribution, release, variant: "default", os: distribution.toUpperCase(), ...more };
+}
+
+test("the server's list becomes distributions with their releases", () => {
+  const { arch, distributions, notes } = parseCatalog({
+    arch: "arm64",
+    notes: ["the list is of yesterday"],
+    products: [
+      offer("alpine", "edge", {}),
+      offer("alpine", "3.22", { current: true, also: [], size: 3_000_000 }),
+      offer("debian", "trixie", { current: true, also: ["13"] }),
+      offer("debian", "trixie", { variant: "cloud", reference: "debian/trixie/cloud", also: ["13"] }),
+    ],
+  });
+  assert.deepEqual([arch, notes], ["arm64", ["the list is of yesterday"]]);
+  assert.deepEqual(
+    distributions.map(({ name, title, current, offers }) => [name, title, current.release, offers.length]),
+    [
+      ["alpine", "ALPINE", "3.22", 2],
+      ["debian", "DEBIAN", "trixie", 2],
+    ],
+  );
+  assert.deepEqual(distributions[1].offers.map(releaseText), ["trixie (13)", "trixie (13), cloud"]);
+  assert.equal(releaseText(distributions[0].current), "3.22");
+  const found = (/** @type {string} */ text) => matching(distributions, text).map(({ name }) => name);
+  assert.deepEqual(found(""), ["alpine", "debian"]);
+  assert.deepEqual(found("DEB 13"), ["debian"]);
+  assert.deepEqual(found("debian:13"), ["debian"]);
+  assert.deepEqual(found("edge"), ["alpine"]);
+  assert.deepEqual(found("suse"), []);
+});
+
+test("a list that is none is refused at its place", () => {
+  assert.throws(() => parseCatalog({ products: [{ reference: 7 }] }), { why: "catalog.products[0].reference is not a text" });
 });

@@ -10,6 +10,7 @@ import { Console } from "../parts/console.js";
 import { Confirm } from "../parts/dialog.js";
 import { Icon } from "../parts/icons.js";
 import { ProblemBox } from "../parts/problem.js";
+import { Secret } from "../parts/secret.js";
 import { OnThePhone, Starting } from "../parts/starting.js";
 import { endedBadly, StateMark } from "../parts/state.js";
 import { go } from "../router.js";
@@ -117,6 +118,20 @@ function Delete({ container }) {
   </section>`;
 }
 
+/** @param {{ name: string }} props the password that came with its image, when nobody has seen it yet */
+function Password({ name }) {
+  const { jobs } = useLive();
+  const [taken, setTaken] = useState({ id: "", secret: "" });
+  const job = [...jobs.values()].find(
+    (each) => each.container === name && (each.secret || each.id === taken.id),
+  );
+  if (!job) return null;
+  return html`<section class="card padded">
+    <${Secret} job=${job} secret=${taken.id === job.id ? taken.secret : ""}
+      taken=${(/** @type {string} */ secret) => setTaken({ id: job.id, secret })} />
+  </section>`;
+}
+
 /** @param {{ name: string }} props */
 export function ContainerPage({ name }) {
   useTitle(name);
@@ -151,6 +166,7 @@ export function ContainerPage({ name }) {
       </div>
     </div>
     <${ProblemBox} problem=${container.damaged} />
+    <${Password} name=${name} />
     <div class="columns">
       <div><${Console} name=${name} running=${container.state !== "stopped"} /></div>
       <div>

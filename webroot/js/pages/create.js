@@ -1,29 +1,43 @@
 import { createContainer, uploadContainer } from "../api.js";
-import { bytes } from "../format.js";
+import { bytes, sentence } from "../format.js";
 import { useTitle } from "../frame.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { learnJob, useLive } from "../live.js";
 import { Button } from "../parts/button.js";
+import { CatalogField } from "../parts/catalog.js";
 import { MODES } from "../parts/connection.js";
 import { reasonOf } from "../parts/fields.js";
 import { Icon } from "../parts/icons.js";
 import { Bar, JobView } from "../parts/job.js";
 import { ProblemBox } from "../parts/problem.js";
+import { KeysField, PasswordField } from "../parts/rootlogin.js";
+import { Secret } from "../parts/secret.js";
 import { said } from "../parts/toasts.js";
 import { asProblem } from "../problem.js";
 import { containerLink, go } from "../router.js";
 
 /** @typedef {import("../problem.js").Problem} Problem */
-/** @typedef {"builtin" | "upload" | "tarball" | "folder"} Kind */
+/** @typedef {"builtin" | "distribution" | "registry" | "upload" | "file" | "folder"} Kind */
+/** @typedef {import("../parts/rootlogin.js").PasswordChoice} PasswordChoice */
 
 const KINDS = /** @type {const} */ ([
   { kind: "builtin", title: "Built-in", note: "A small busybox system. Nothing to download." },
   {
-    kind: "upload",
-    title: "Upload a tarball",
-    note: "A root file system as .tar, .tar.gz or .tar.xz from this device.",
+    kind: "distribution",
+    title: "Distribution",
+    note: "Debian, Alpine, Ubuntu and others, for this machine.",
   },
-  { kind: "tarball", title: "Tarball on the machine", note: "A file that is already there." },
+  {
+    kind: "registry",
+    title: "Registry image",
+    note: "An OCI image, as for Docker or Podman. It runs its own command.",
+  },
+  {
+    kind: "upload",
+    title: "Upload a file",
+    note: "A root file system as .tar, .tar.gz or .tar.xz, or a saved image, from this device.",
+  },
+  { kind: "file", title: "File on the machine", note: "The same, from a file that is already there." },
   {
     kind: "folder",
     title: "Folder on the machine",
@@ -75,16 +89,17 @@ function TextField({ id, label, value, set, note = "", wrong = "", place = "" })
   </div>`;
 }
 
-/** @param {{ kind: Kind, set: (kind: Kind) => void }} props */
-function Kinds({ kind, set }) {
+/** @param {{ kind: Kind, set: (kind: Kind) => void, children?: unknown }} props children: below the chosen one */
+function Kinds({ kind, set, children }) {
   return html`<fieldset class="field">
     <legend>Root file system</legend>
     <div class="choices">
       ${KINDS.map(
         (each) => html`<label key=${each.kind} class="choice">
-          <input type="radio" name="kind" value=${each.kind} checked=${kind === each.kind} onChange=${() => set(each.kind)} />
-          <span><strong>${each.title}</strong><span>${each.note}</span></span>
-        </label>`,
+            <input type="radio" name="kind" value=${each.kind} checked=${kind === each.kind} onChange=${() => set(each.kind)} />
+            <span><strong>${each.title}</strong><span>${each.note}</span></span>
+          </label>
+          ${kind === each.kind && children && html`<div key="below" class="below">${children}</div>`}`,
       )}
     </div>
   </fieldset>`;
@@ -114,7 +129,7 @@ function Check({ on, set, label, note }) {
 function FileField({ file, set, wrong }) {
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   return html`<div class="field">
-    <label for="file">Tarball</label>
+    <label for="file">File</label>
     <div class="pick">
       <input
         ref=${input}
@@ -132,19 +147,31 @@ function FileField({ file, set, wrong }) {
   </div>`;
 }
 
-/** @param {{ id: string }} props id: of the job; leads to the container when it is done */
+/**
+ * @param {{ id: string }} props id: of the job; leads to the container when it is done, and nothing is left to
+ * tell before
+ */
 function Working({ id }) {
   const { jobs } = useLive();
+  const [secret, setSecret] = useState("");
   const job = jobs.get(id);
+  const more = Boolean(job && (secret || job.secret || job.notes.length > 0));
   useEffect(() => {
-    if (job?.state !== "done") return;
+    if (job?.state !== "done" || more) return;
     said(`${job.container} created`);
     go(containerLink(job.container));
   }, [job?.state]);
   if (!job) return html`<div class="skeleton block" role="status" aria-label="Loading"></div>`;
+  const done = job.state === "done";
   return html`<div class="card padded">
     <${JobView} job=${job} />
-    ${job.state === "done" && html`<div><a class="button" href=${containerLink(job.container)}>Show ${job.container}</a></div>`}
+    ${done && html`<${Secret} job=${job} secret=${secret} taken=${setSecret} />`}
+    ${
+      done &&
+      job.notes.length > 0 &&
+      html`<ul class="notes small soft">${job.notes.map((note) => html`<li key=${note}>${sentence(note)}</li>`)}</ul>`
+    }
+    ${done && html`<div><a class="button" href=${containerLink(job.container)}>Show ${job.container}</a></div>`}
   </div>`;
 }
 
@@ -168,9 +195,16 @@ export function CreatePage() {
   const [name, setName] = useState("");
   const [kind, setKind] = useState(/** @type {Kind} */ ("builtin"));
   const [path, setPath] = useState("");
+  const [distribution, setDistribution] = useState("");
+  const [registry, setRegistry] = useState("");
+  const [choice, setChoice] = useState(/** @type {PasswordChoice} */ ("random"));
+  const [password, setPassword] = useState("");
+  const [keys, setKeys] = useState("");
+  const [keep, setKeep] = useState(false);
   const [file, setFile] = useState(/** @type {File | null} */ (null));
   const [start, setStart] = useState(true);
   const [ownInit, setOwnInit] = useState(false);
+  const [noInit, setNoInit] = useState(false);
   const [network, setNetwork] = useState("host");
   const [ports, setPorts] = useState("");
   const [tried, setTried] = useState(false);
@@ -183,12 +217,21 @@ export function CreatePage() {
   const state = jobs.get(job)?.state;
 
   const wrongName = nameProblem(name, containers);
-  const onMachine = kind === "folder" || kind === "tarball";
+  const onMachine = kind === "folder" || kind === "file";
+  const fetched = kind === "distribution" || kind === "registry";
+  const login = kind === "distribution" || kind === "file";
   const wrongPath = onMachine && !path.startsWith("/") ? "Give an absolute path, such as /data/rootfs." : "";
   const wrongFile = kind === "upload" && !file ? "Choose the file." : "";
+  const wrongChoice = kind === "distribution" && !distribution ? "Choose a distribution." : "";
+  const wrongImage = kind === "registry" && !registry.trim() ? "Name an image." : "";
+  const wrongPassword = login && choice === "own" && !password ? "Type a password." : "";
 
+  const offersInit = kind === "upload" || kind === "file" || kind === "folder";
   /** @type {Record<string, string | boolean | string[]>} */
-  const settings = { ...(ownInit && kind !== "builtin" && { boot: true }) };
+  const settings = { ...(ownInit && offersInit && { boot: true }) };
+  // Without a word of the user's, an image that has an init runs it: here the box tells.
+  if (!ownInit && (kind === "upload" || kind === "file")) settings.boot = false;
+  if (kind === "distribution" && noInit) settings.boot = false;
   if (network !== "host") settings["network.mode"] = network;
   const wanted = ports.split(/[\s,]+/).filter(Boolean);
   if (network === "nat" && wanted.length > 0) settings["network.ports"] = wanted;
@@ -203,22 +246,44 @@ export function CreatePage() {
       const onProgress = (/** @type {number} */ sent) => setSending({ sent, abort });
       return uploadContainer(name, file, { start, settings }, { onProgress, signal: abort.signal });
     }
-    if (kind === "folder" || kind === "tarball")
-      return createContainer(name, { kind, path }, { start, settings });
+    if (kind === "folder") return createContainer(name, { kind, path }, { start, settings });
+    if (kind !== "builtin") {
+      const named = {
+        distribution,
+        registry: `docker://${registry.trim().replace(/^docker:\/\//, "")}`,
+        file: path,
+      };
+      /** @type {import("../api.js").ImageSource} */
+      const source = { kind: "image", reference: named[/** @type {keyof typeof named} */ (kind)] };
+      if (login && choice === "own") source.password = password;
+      if (login && choice === "locked") source.lock_password = true;
+      if (login && keys.trim()) source.ssh_keys = keys;
+      if (fetched && keep) source.keep = true;
+      return createContainer(name, source, { start, settings });
+    }
     return createContainer(name, { kind: "builtin" }, { start, settings });
   };
 
   const create = async () => {
     setTried(true);
     setWrong(null);
-    if (wrongName || wrongPath || wrongFile) {
-      document.getElementById(wrongName ? "name" : wrongPath ? "path" : "file")?.focus();
+    const first = [
+      [wrongName, "name"],
+      [wrongPath, "path"],
+      [wrongFile, "file"],
+      [wrongChoice, "search"],
+      [wrongImage, "registry"],
+      [wrongPassword, "password"],
+    ].find(([text]) => text);
+    if (first) {
+      document.getElementById(first[1])?.focus();
       return;
     }
     try {
       const made = await begin();
       learnJob(made);
       setJob(made.id);
+      setPassword("");
     } catch (error) {
       const problem = asProblem(error);
       if (problem.code !== "cancelled") setWrong(problem);
@@ -226,6 +291,20 @@ export function CreatePage() {
       setSending(null);
     }
   };
+
+  /** @type {unknown} what the chosen kind asks for */
+  let source = null;
+  if (kind === "distribution") {
+    source = html`<${CatalogField} reference=${distribution} set=${setDistribution} wrong=${tried ? wrongChoice : ""} />`;
+  } else if (kind === "registry") {
+    source = html`<${TextField} id="registry" label="Image" value=${registry} set=${setRegistry}
+      place="docker.io/library/nginx:1.27" note="With its registry and tag, or its digest" wrong=${tried ? wrongImage : ""} />`;
+  } else if (kind === "upload") {
+    source = html`<${FileField} file=${file} set=${setFile} wrong=${tried ? wrongFile : ""} />`;
+  } else if (onMachine) {
+    const place = kind === "folder" ? "/data/rootfs" : "/sdcard/Download/rootfs.tar.xz";
+    source = html`<${TextField} id="path" label="Path" value=${path} set=${setPath} place=${place} wrong=${tried ? wrongPath : ""} />`;
+  }
 
   if (sending) {
     return html`<div class="page narrow">
@@ -257,11 +336,26 @@ export function CreatePage() {
         note="Small letters, digits, '-', '_' and '.'"
         wrong=${tried || (name && !NAME.test(name)) ? wrongName : ""}
       />
-      <${Kinds} kind=${kind} set=${setKind} />
-      ${onMachine && html`<${TextField} id="path" label="Path" value=${path} set=${setPath} place=${kind === "folder" ? "/data/rootfs" : "/sdcard/Download/rootfs.tar.xz"} wrong=${tried ? wrongPath : ""} />`}
-      ${kind === "upload" && html`<${FileField} file=${file} set=${setFile} wrong=${tried ? wrongFile : ""} />`}
+      <${Kinds} kind=${kind} set=${setKind}>
+        ${source}
+      <//>
       ${
-        kind !== "builtin" &&
+        login &&
+        html`<${PasswordField} choice=${choice} choose=${setChoice} password=${password} set=${setPassword} wrong=${tried ? wrongPassword : ""} />
+          <${KeysField} keys=${keys} set=${setKeys} />`
+      }
+      ${
+        kind === "distribution" &&
+        html`<${Check}
+          on=${!noInit}
+          set=${(/** @type {boolean} */ on) => setNoInit(!on)}
+          label="Run its own init"
+          note="systemd or OpenRC starts its services, as on a machine of its own. Without it: a shell."
+        />`
+      }
+      ${fetched && html`<${Check} on=${keep} set=${setKeep} label="Keep the download" note="The next container of the same image needs none." />`}
+      ${
+        offersInit &&
         html`<${Check}
           on=${ownInit}
           set=${setOwnInit}

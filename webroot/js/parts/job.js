@@ -30,7 +30,7 @@ export function JobView({ job }) {
   return html`<div class="job">
     <div class="job-head">
       <div>
-        <strong>${job.container}</strong>
+        <strong>${job.container || "Kept images"}</strong>
         <div class="small soft">${title}</div>
       </div>
       ${

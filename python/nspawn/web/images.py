@@ -1,0 +1,98 @@
+"""Images over HTTP: what can be had, what is kept; and the source `image` of a new container."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask import Blueprint, Response, jsonify, request
+
+from nspawn.model import finish, imageref
+from nspawn.model.progress import Asked, Report
+from nspawn.service.containers import FromImage
+from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong
+from nspawn.web.services import Services
+
+BASE = "/api/v1/images"
+#: Characters of a search, and of an id.
+_LONGEST = 100
+
+
+def image_routes(services: Services) -> Blueprint:
+    """The server's list, the kept images, and what is done with those."""
+    routes = Blueprint("images", __name__)
+
+    @routes.get(BASE)
+    def listing() -> Response:
+        images = services.images()
+        return jsonify(images=[each.as_dict() for each in images.kept()], problems=images.problems())
+
+    @routes.get(f"{BASE}/catalog")
+    def catalog() -> Response:
+        text = parse_short(request.args.get("search", ""), "search")
+        arch = parse_short(request.args.get("arch", ""), "arch")
+        cloud = parse_count(request.args.get("cloud", "0"), "cloud", low=0, high=1) == 1
+        found = services.images().search(text, _nothing, lambda: False, arch=arch, cloud=cloud)
+        return jsonify(found.as_dict())
+
+    @routes.delete(f"{BASE}/<image>")
+    def remove(image: str) -> Response:
+        freed = services.images().remove(parse_short(image, "image"))
+        return jsonify(count=freed.count, bytes=freed.bytes)
+
+    @routes.post(f"{BASE}/prune")
+    def prune() -> tuple[Response, int]:
+        body = parse_body(request.get_data())
+        everything = body.flag("all", False)
+        body.finish()
+
+        def work(report: Report, cancelled: Asked) -> dict[str, int]:
+            freed = services.images().prune(report, cancelled, everything=everything)
+            return {"count": freed.count, "bytes": freed.bytes}
+
+        return jsonify(services.jobs.start("prune", "", work).as_dict()), 202
+
+    @routes.post(f"{BASE}/verify")
+    def verify() -> tuple[Response, int]:
+        parse_body(request.get_data()).finish()
+
+        def work(report: Report, cancelled: Asked) -> dict[str, list[str]]:
+            return {"damaged": services.images().verify(report, cancelled)}
+
+        return jsonify(services.jobs.start("verify", "", work).as_dict()), 202
+
+    return routes
+
+
+def parse_image(fields: Fields) -> FromImage:
+    """{kind: image, reference, and what `create --image` has as options}."""
+    reference = imageref.parse(fields.text("reference"))
+    variant = fields.text("variant", "")
+    if isinstance(reference, imageref.Builtin):
+        wrong(fields.path("reference"), "builtin is a kind of its own")
+    if isinstance(reference, imageref.File) and not reference.path.startswith("/"):
+        wrong(fields.path("reference"), "an absolute path is expected")
+    if variant:
+        if not isinstance(reference, imageref.Distribution) or not imageref.is_word(variant):
+            wrong(fields.path("variant"), "only a distribution's image has one")
+        reference = replace(reference, variant="" if variant == "default" else variant)
+    wish = finish.FinishWish(
+        password=finish.parse_password(fields.text("password")) if fields.has("password") else None,
+        lock=fields.flag("lock_password", False),
+        ssh_keys=finish.parse_keys(fields.text("ssh_keys")) if fields.has("ssh_keys") else (),
+        skip=finish.parse_skip(fields.texts("skip")),
+    )
+    if wish.password is not None and wish.lock:
+        wrong(fields.path("lock_password"), "there is a password as well")
+    arch = parse_short(fields.text("arch", ""), fields.path("arch"))
+    return FromImage(reference=reference, arch=arch, wish=wish, keep=fields.flag("keep", False))
+
+
+def parse_short(text: str, path: str) -> str:
+    """A word of a person: short and printable."""
+    if len(parse_text(text, path)) > _LONGEST or not text.isprintable():
+        wrong(path, f"at most {_LONGEST} characters that can be printed are expected")
+    return text
+
+
+def _nothing(_progress: object) -> None:
+    pass

@@ -1,0 +1,61 @@
+"""A stand-in for the use cases of images behind the web."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nspawn.errors import NotFound, Unreachable
+from nspawn.images.blobs import Pruned
+from nspawn.model.progress import Asked, Progress, Report
+
+
+class FakeStored:
+    def as_dict(self) -> dict[str, Any]:
+        return {"id": "0123456789ab", "reference": "debian:trixie"}
+
+
+class FakeFound:
+    def __init__(self, text: str, arch: str, cloud: bool) -> None:
+        self.asked = (text, arch, cloud)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"arch": "amd64", "products": [{"asked": list(self.asked)}], "notes": []}
+
+
+class FakeImages:
+    """One kept image, with the promises of the real ones about errors."""
+
+    def __init__(self) -> None:
+        self.there = True
+        self.offline = False
+
+    def kept(self) -> list[FakeStored]:
+        return [FakeStored()] if self.there else []
+
+    def problems(self) -> list[str]:
+        return ["one cannot be read"]
+
+    def remove(self, name: str) -> Pruned:
+        if not self.there or name != "0123456789ab":
+            raise NotFound(f"there is no stored image {name!r}")
+        self.there = False
+        return Pruned(count=1, bytes=7)
+
+    def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned:
+        assert not cancelled()
+        report(Progress(phase="removing", done=1, total=1))
+        self.there = self.there and not everything
+        return Pruned(count=2, bytes=9)
+
+    def verify(self, report: Report, cancelled: Asked) -> list[str]:
+        assert not cancelled()
+        report(Progress(phase="verifying", done=1, total=1))
+        return ["sha256:" + "0" * 64]
+
+    def search(
+        self, text: str, report: Report, cancelled: Asked, *, arch: str = "", cloud: bool = False
+    ) -> FakeFound:
+        report(Progress(phase="asking the image server"))
+        if self.offline or cancelled():
+            raise Unreachable("the image server cannot be asked", "no route to host")
+        return FakeFound(text, arch, cloud)

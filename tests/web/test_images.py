@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from nspawn.model.finish import FinishWish
+from nspawn.model.imageref import Distribution, File, Registry, Url
+from nspawn.service.containers import FromImage
+from tests.support.web import Web, event_reader
+
+KEY = "ssh-ed25519 " + "AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43 + " me@here"
+SECRET = "correct-horse"
+
+
+def ended(web: Web, number: str) -> dict[str, Any]:
+    web.jobs.wait(number, 5)
+    found: dict[str, Any] = web.ask("GET", f"/api/v1/jobs/{number}").get_json()
+    return found
+
+
+def create(web: Web, source: object, **more: object) -> dict[str, Any]:
+    answer = web.ask("POST", "/api/v1/containers", {"name": "web", "source": source, **more})
+    assert answer.status_code == 202, answer.get_json()
+    return ended(web, answer.get_json()["id"])
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"reference": "debian:13"}, FromImage(reference=Distribution(name="debian", release="13"))),
+        (
+            {"reference": "debian:13", "variant": "cloud", "arch": "arm64", "keep": True},
+            FromImage(
+                reference=Distribution(name="debian", release="13", variant="cloud"), arch="arm64", keep=True
+            ),
+        ),
+        (
+            {"reference": "docker://nginx:1.27", "password": "x y"},
+            FromImage(
+                reference=Registry(host="docker.io", repository="library/nginx", tag="1.27"),
+                wish=FinishWish(password="x y"),
+            ),
+        ),
+        (
+            {"reference": "/srv/a b.tar", "lock_password": True, "ssh_keys": KEY, "skip": ["locale"]},
+            FromImage(
+                reference=File(path="/srv/a b.tar"),
+                wish=FinishWish(lock=True, ssh_keys=(KEY,), skip=frozenset({"locale"})),
+            ),
+        ),
+        (
+            {"reference": f"https://example.org/a.tar#sha256={'0' * 64}"},
+            FromImage(reference=Url(url="https://example.org/a.tar", sha256="0" * 64)),
+        ),
+    ],
+)
+def test_create_passes_on_the_image(web: Web, source: dict[str, object], expected: FromImage) -> None:
+    assert create(web, {"kind": "image", **source})["state"] == "done"
+    assert web.containers.calls[0][1].source == expected  # type: ignore[attr-defined]
+
+
+def test_create_tells_which_settings_were_given(web: Web) -> None:
+    settings = {"boot": False, "env.A": "b", "ports": [], "network.mode": "nat"}
+    create(web, {"kind": "image", "reference": "debian"}, settings=settings)
+    assert web.containers.calls[0][1].given == {"boot", "env", "network.ports", "network.mode"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({}, "source.reference"),
+        ({"reference": ""}, "names no image"),
+        ({"reference": 7}, "source.reference"),
+        ({"reference": "builtin"}, "source.reference"),
+        ({"reference": "-"}, "source.reference"),
+        ({"reference": "./a.tar"}, "source.reference"),
+        ({"reference": "~/a.tar"}, "source.reference"),
+        ({"reference": "debian:../../etc"}, "names no image"),
+        ({"reference": "debian\n"}, "names no image"),
+        ({"reference": "http://example.org/a.tar"}, "sha256"),
+        ({"reference": "file:///etc/shadow"}, "names no image"),
+        ({"reference": "debian", "variant": "../x"}, "source.variant"),
+        ({"reference": "/a.tar", "variant": "cloud"}, "source.variant"),
+        ({"reference": "debian", "arch": "x\n"}, "source.arch"),
+        ({"reference": "debian", "arch": "x" * 101}, "source.arch"),
+        ({"reference": "debian", "password": ""}, "empty"),
+        ({"reference": "debian", "password": "a\nb"}, "cannot be typed"),
+        ({"reference": "debian", "password": "a", "lock_password": True}, "source.lock_password"),
+        ({"reference": "debian", "ssh_keys": "ssh-ed25519 no"}, "not a public key"),
+        ({"reference": "debian", "ssh_keys": "-----BEGIN OPENSSH PRIVATE KEY-----"}, "private key"),
+        ({"reference": "debian", "skip": "locale"}, "source.skip"),
+        ({"reference": "debian", "skip": ["rm -rf"]}, "no step"),
+        ({"reference": "debian", "keep": "yes"}, "source.keep"),
+        ({"reference": "debian", "path": "/a"}, "source.path"),
+    ],
+)
+def test_a_wrong_source_is_refused_at_its_place(web: Web, source: dict[str, object], told: str) -> None:
+    answer = web.ask("POST", "/api/v1/containers", {"name": "web", "source": {"kind": "image", **source}})
+    assert answer.status_code == 400
+    assert told in json.dumps(answer.get_json())
+    assert not web.containers.calls
+
+
+def test_the_password_is_handed_out_once(web: Web) -> None:
+    web.containers.password = SECRET
+    web.containers.notes = ("it listens at 80/tcp",)
+    job = create(web, {"kind": "image", "reference": "debian"})
+    assert (job["secret"], job["notes"]) == (True, ["it listens at 80/tcp"])
+    assert SECRET not in json.dumps(job)
+    path = f"/api/v1/jobs/{job['id']}/secret"
+    assert web.ask("GET", path).status_code == 404
+    assert web.ask("POST", path, X_Nspawn="").status_code == 403
+    assert web.ask("POST", path, Authorization="Bearer x").status_code == 401
+    assert web.ask("POST", path).get_json() == {"secret": SECRET}
+    again = web.ask("POST", path)
+    assert again.status_code == 404
+    assert SECRET not in again.get_data(as_text=True)
+    assert ended(web, job["id"])["secret"] is False
+    assert SECRET not in web.ask("GET", "/api/v1/jobs").get_data(as_text=True)
+
+
+def test_no_event_holds_the_password(web: Web) -> None:
+    web.containers.password = SECRET
+    with event_reader(
+        web.client.get("/api/v1/events", headers={"Host": "localhost:8080", **web.bearer})
+    ) as seen:
+        assert next(seen)[0] == "hello"
+        create(web, {"kind": "image", "reference": "debian"})
+        for kind, data in seen:
+            assert SECRET not in json.dumps(data)
+            if kind == "job" and data["state"] == "done":
+                assert data["secret"] is True
+                break
+
+
+def test_a_job_without_a_password_has_no_secret(web: Web) -> None:
+    job = create(web, {"kind": "builtin"})
+    assert job["secret"] is False
+    assert web.ask("POST", f"/api/v1/jobs/{job['id']}/secret").status_code == 404
+    assert web.ask("POST", "/api/v1/jobs/none/secret").status_code == 404
+
+
+def test_what_cannot_start_still_gives_its_password(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nspawn.errors import Unsupported
+
+    def refuse(_name: str) -> None:
+        raise Unsupported("web cannot start", "no init")
+
+    web.containers.password = SECRET
+    monkeypatch.setattr(web.containers, "start", refuse)
+    job = create(web, {"kind": "image", "reference": "debian"}, start=True)
+    assert job["state"] == "done"
+    assert "no init" in job["notes"][0]
+    assert web.ask("POST", f"/api/v1/jobs/{job['id']}/secret").get_json() == {"secret": SECRET}
+
+
+def test_an_upload_can_be_an_image(web: Web) -> None:
+    answer = web.client.post(
+        "/api/v1/containers/web/upload?image=1&set=boot=false",
+        headers={
+            "Host": "localhost:8080",
+            "X-Nspawn": "1",
+            "Content-Type": "application/octet-stream",
+            **web.bearer,
+        },
+        input_stream=io.BytesIO(b"abc"),
+        content_length=3,
+    )
+    assert answer.status_code == 202
+    assert ended(web, answer.get_json()["id"])["state"] == "done"
+    asked = web.containers.calls[0][1]
+    assert (asked.source.reference, asked.source.size) == (File(path="-"), 3)  # type: ignore[attr-defined]
+    assert asked.given == {"boot"}  # type: ignore[attr-defined]
+    assert web.containers.uploaded == b"abc"
+
+
+def test_kept_images_are_listed_and_removed(web: Web) -> None:
+    assert web.ask("GET", "/api/v1/images").get_json() == {
+        "images": [{"id": "0123456789ab", "reference": "debian:trixie"}],
+        "problems": ["one cannot be read"],
+    }
+    assert web.ask("DELETE", "/api/v1/images/none").status_code == 404
+    assert web.ask("DELETE", f"/api/v1/images/{'x' * 200}").status_code == 400
+    assert web.ask("DELETE", "/api/v1/images/0123456789ab").get_json() == {"count": 1, "bytes": 7}
+    assert web.ask("GET", "/api/v1/images").get_json()["images"] == []
+
+
+def test_the_catalog_is_asked_with_what_was_typed(web: Web) -> None:
+    asked = web.ask("GET", "/api/v1/images/catalog?search=deb&arch=arm64&cloud=1").get_json()["products"]
+    assert asked == [{"asked": ["deb", "arm64", True]}]
+    for query in ("cloud=2", "search=%00", "search=" + "x" * 101, "arch=a%0ab"):
+        assert web.ask("GET", f"/api/v1/images/catalog?{query}").status_code == 400
+
+
+def test_an_image_server_that_is_not_there_is_not_our_mistake(web: Web) -> None:
+    web.images.offline = True
+    answer = web.ask("GET", "/api/v1/images/catalog")
+    assert answer.status_code == 502
+    assert answer.get_json()["error"]["code"] == "unreachable"
+
+
+def test_verify_and_prune_are_jobs(web: Web) -> None:
+    number = web.ask("POST", "/api/v1/images/verify", {}).get_json()["id"]
+    assert ended(web, number)["result"] == {"damaged": ["sha256:" + "0" * 64]}
+    number = web.ask("POST", "/api/v1/images/prune", {"all": True}).get_json()["id"]
+    assert ended(web, number)["result"] == {"count": 2, "bytes": 9}
+    assert web.images.there is False
+    assert web.ask("POST", "/api/v1/images/prune", {"every": True}).status_code == 400
