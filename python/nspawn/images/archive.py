@@ -7,7 +7,6 @@ import json
 import math
 import os
 import select
-import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nspawn.errors import NspawnError, Unsupported
+from nspawn.images import zstandard
 from nspawn.images.walk import Counts
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 
@@ -58,11 +58,9 @@ def compression(name: str) -> str:
     """
     found = next((what for ending, what in COMPRESSIONS.items() if name.endswith(ending)), "")
     if not found:
-        return "zst" if shutil.which("zstd") else "xz"
-    if found == "zst" and not shutil.which("zstd"):
-        raise Unsupported(
-            f"{name} cannot be written", "the program zstd is not here", "Name it .tar.xz instead."
-        )
+        return "zst" if zstandard.found() else "xz"
+    if found == "zst" and not zstandard.found():
+        raise Unsupported(f"{name} cannot be written", "zstd is not here", "Name it .tar.xz instead.")
     return found
 
 
@@ -129,7 +127,7 @@ def copy(
 
 def _filter_words(compress: str) -> list[str]:
     if compress == "zst":
-        return [shutil.which("zstd") or "zstd", "-q", "-T0", "-c"]
+        return zstandard.command("the archive cannot be written", compress=True)
     threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     return [sys.executable, "-I", "-S", "-B", _XZ, str(threads)]
 
