@@ -7,6 +7,7 @@ import io
 import os
 import random
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -256,12 +257,10 @@ def test_files_and_pipes_are_checked_in_the_same_way(tmp_path: Path) -> None:
         open_file(str(path), size=5)
     with pytest.raises(NotFound, match="no file"):
         open_file(str(tmp_path / "none"))
-    read, write = os.pipe()
-    with open(write, "wb") as sink, open(read, "rb") as source:
-        feeder = threading.Thread(target=lambda: sink.write(DATA) and sink.close())
-        feeder.start()
-        assert drain(open_file(source, digest=DIGEST)) == DATA
-        feeder.join()
+    path.write_bytes(DATA)
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as feeder:
+        assert feeder.stdout is not None
+        assert drain(open_file(feeder.stdout, digest=DIGEST)) == DATA
 
 
 def test_a_pipe_that_says_nothing_is_cancelled() -> None:

@@ -255,5 +255,7 @@ def test_memory_gives_what_was_put() -> None:
         assert not memory.is_full
         memory.put(piece)
     assert memory.is_full
-    assert [memory.take(3) for _ in range(5)] == [b"abc", b"d", b"efg", b"h", b"ij"]
-    assert memory.take(3) == b""
+    assert [memory.take(3) for _ in range(5)] == [b"abc", b"def", b"ghi", b"j", b""]
+    memory.put(b"abcd")
+    assert not memory.is_full
+    assert memory.take(10) == b"abcd"
