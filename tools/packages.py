@@ -40,7 +40,7 @@ PACKAGES = tuple(
         ("chromium", "chromium", "shows the page to the tests", "test"),
         ("bind9-dnsutils", "dig", "asks the forwarder of names in tests", "test"),
         ("conntrack", "conntrack", "looks at connections that are tracked", "test"),
-        ("curl", "curl", "talks to the page in tests", "test"),
+        ("curl", "curl", "talks to the page in tests", "test bench"),
         ("dnsmasq-base", "dnsmasq", "is the name server behind the forwarder in tests", "test"),
         ("iperf3", "iperf3", "measures networks", "test bench"),
         ("iproute2", "ip", "looks at networks from outside", "test bench"),

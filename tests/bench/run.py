@@ -15,6 +15,7 @@ sys.path[:0] = [str(_CHECKOUT), str(_CHECKOUT / "python")]
 
 from tests.bench import (  # noqa: E402
     footprint,
+    images,
     machine,
     network,
     page,
@@ -35,6 +36,7 @@ _MEASURES: dict[str, Callable[[Path, int, int], Part]] = {
     "phone": phone.measure,
     "vm": vm.measure,
     "scale": scale.measure,
+    "images": images.measure,
     "page": page.measure,
 }
 

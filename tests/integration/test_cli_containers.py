@@ -514,7 +514,7 @@ def test_usage_errors(nspawn: Named) -> None:
         ("create",),
         ("create", "box"),
         ("create", "box", "--image", "builtin", "--tar", "x"),
-        ("create", "box", "--image", "debian"),
+        ("create", "box", "--image", "de bian"),
         ("create", "box", "--image", "builtin", "--set", "image=x"),
         ("create", "box", "--image", "builtin", "--env", "1A=x"),
         ("create", "box", "--image", "builtin", "--bind", "a:b"),

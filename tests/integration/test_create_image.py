@@ -13,6 +13,7 @@ import pytest
 from tests.support import registry as registries
 from tests.support.daemon import Daemon
 from tests.support.imagefiles import rootfs_xz
+from tests.support.imagesite import serve
 from tests.support.ociimages import Layout, docker_save, entry, folder, tar
 from tests.support.program import Program
 
@@ -185,6 +186,54 @@ def test_a_kept_image_is_listed_checked_and_removed(nspawn: Program, registry: r
     assert nspawn.json("image", "list", "--json") == []
     assert not any(path.exists() for path in blobs)
     assert nspawn.json("list", "--json") != []
+
+
+def test_what_is_kept_is_not_fetched_again(nspawn: Program, busybox_base: Path, tmp_path: Path) -> None:
+    with serve(tmp_path / "images") as site:
+        site.add("debian", "trixie", rootfs_xz(busybox_base), alias="13")
+        nspawn.environment["NSPAWN_IMAGE_SERVER"] = site.address
+        for name, options in (("one", ["--keep"]), ("two", []), ("three", ["--keep"])):
+            nspawn.ok("create", name, "--image", "debian:13", *options)
+        assert sum(path.endswith("root.tar.xz") for path in site.asked) == 1
+        [kept] = Path(nspawn.root, "images").rglob("[0-9a-f]" * 64)
+        data = bytearray(kept.read_bytes())
+        data[1000] ^= 1
+        kept.write_bytes(data)
+        result = nspawn.ok("create", "four", "--image", "debian:13")
+        assert "fetched again: the stored sha256:" in result.err
+        assert sum(path.endswith("root.tar.xz") for path in site.asked) == 2
+    found = nspawn.json("image", "search", "--json")
+    assert isinstance(found, dict)
+    assert [each["reference"] for each in found["products"]] == ["debian:trixie"]
+    assert "was not reached" in found["notes"][0]
+
+
+def test_a_mirror_that_sends_something_else_is_gone_around(
+    nspawn: Program, busybox_base: Path, tmp_path: Path
+) -> None:
+    """Damaged early, where the unpacking fails before the hash can, and late, where only the hash tells."""
+    archive = rootfs_xz(busybox_base)
+    with serve(tmp_path / "images") as site, serve(tmp_path / "mirror") as mirror:
+        site.add("debian", "trixie", archive)
+        nspawn.environment["NSPAWN_IMAGE_SERVER"] = site.address
+        nspawn.root.mkdir()
+        (nspawn.root / "config.toml").write_text(f'[images]\nmirrors = ["{mirror.address}"]\n')
+        for number, place in enumerate((100, len(archive) // 2, len(archive) - 20)):
+            wrong = bytearray(archive)
+            wrong[place] ^= 0x55
+            mirror.add("debian", "trixie", bytes(wrong))
+            result = nspawn("create", f"c{number}", "--image", "debian")
+            assert result.status == 0, str(result)
+            assert "fetched again" in result.err
+            assert opens(nspawn, f"c{number}", password_of(result.out))
+        assert sum(path.endswith("root.tar.xz") for path in site.asked) == 3
+        site.add("debian", "trixie", archive[:-40] + bytes(40))
+        for served in (site, mirror):  # both have other bytes than the index says
+            for path in served.folder.rglob("root.tar.xz"):
+                path.write_bytes(bytes(path.stat().st_size))
+        result = nspawn("create", "last", "--image", "debian")
+        assert (result.status, "127.0.0.1" in result.err) == (1, True), str(result)
+        assert not (nspawn.root / "containers/last").exists()
 
 
 def test_info_tells_what_a_name_leads_to(nspawn: Program, registry: registries.Registry) -> None:

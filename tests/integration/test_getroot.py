@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nspawn.model.machines import parse_machine
-from tests.support import imageserver, ociimages
+from tests.support import imageserver, imageshape, ociimages
 from tests.support.command import Result, check, end_group
 from tests.support.imagefiles import rootfs_tar, rootfs_xz
 from tests.support.imageserver import ImageServer
@@ -158,6 +158,41 @@ def test_list_and_search(get: Callable[..., Result], server: ImageServer) -> Non
     assert get("-s", "windows").status == 1
     statuses = [status for path, status in server.asked if path == imageserver.IMAGES]
     assert statuses == [200, 304, 304, 304, 304]
+
+
+def test_the_whole_list_fits_a_phone(get: Callable[..., Result], server: ImageServer) -> None:
+    server.files[imageserver.IMAGES] = imageshape.public_bytes()
+    lines = get("-l", "-a", "arm64").lines
+    assert max(map(len, lines)) <= 60
+    names = {line.split()[0].replace("/", ":").partition(":")[0] for line in lines[1:]}
+    assert names == set(imageshape.PUBLIC)
+
+
+def test_two_at_once(getroot: Program, server: ImageServer, big: bytes, tmp_path: Path) -> None:
+    """One of them makes it; the other finds it there, and neither takes the other's for a leftover."""
+    path = server.add(DEBIAN, big)
+    server.faults[path] = imageserver.slow
+    both = [
+        subprocess.Popen(
+            [getroot.path, "debian"],
+            env=getroot.environment,
+            cwd=tmp_path / "work",
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=60)[1] for process in both]
+    finally:
+        for process in both:
+            end_group(process.pid)
+            process.wait()
+    assert sorted(process.returncode for process in both) == [0, 1], said
+    assert sum(b"is there already" in text for text in said) == 1
+    assert left(tmp_path) == ["debian_trixie"]
 
 
 def test_what_is_there_stays(
@@ -461,13 +496,13 @@ def test_the_bar_and_the_lines(getroot: Program, server: ImageServer, big: bytes
     path = server.add(DEBIAN, big)
     server.faults[path] = imageserver.slow
     with getroot.terminal("debian", "-o", tmp_path / "work/box", size=(24, 60)) as terminal:
-        terminal.expect(r"\[#+ +\] +[0-9]+% of 2\.[0-9] MiB")
+        terminal.expect(r"\[#+ +\] +[0-9]+% of 2\.[0-9] MiB  [0-9.]+ [KM]iB/s")
         terminal.expect("is ready")
         terminal.wait()
     del server.faults[path]
     done = getroot("debian", "-o", tmp_path / "work/lines", timeout=60)
     assert "\r" not in done.err
-    assert any(line.startswith("unpacking") for line in done.err.splitlines()), done.err
+    assert any(line.startswith("fetching and unpacking ") for line in done.err.splitlines()), done.err
     shutil.rmtree(tmp_path / "work")
 
 

@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from nspawn.images import ocilayout, tarball
@@ -217,6 +218,47 @@ def test_a_container_from_a_registry(nspawn: Named, served: Registry) -> None:
     assert nspawn("image", "logout", served.host).status == 1
 
 
+def test_a_login_on_a_terminal(nspawn: Named, served: Registry) -> None:
+    with nspawn.terminal("image", "login", served.host) as child:
+        child.expect(f"User at {served.host}: ")
+        child.sendline(USER)
+        child.expect(f"Password of {USER} at {served.host}: ")
+        child.sendline(PASSWORD)
+        child.expect("logged in at ")
+        assert PASSWORD not in (child.before or "")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+    file = nspawn.root / "registries.toml"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert PASSWORD in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "status", "why"),
+    [
+        (["HOST"], b"x\n", 2, "who are you there?"),
+        (["HOST", "-u", "a:b"], b"x\n", 2, "not a user"),
+        (["HOST", "-u", USER], b"", 2, "it is empty"),
+        (["HOST", "-u", USER], b"\xff\n", 2, "no text"),
+        (["not a host", "-u", USER], b"x\n", 2, "not a registry"),
+        (["HOST", "-u", USER, "--realm", "http://x"], b"x\n", 2, "not a registry"),
+        (["HOST", "-u", USER, "--password", "x"], b"x\n", 2, "--password"),
+        (["127.0.0.1:1", "-u", USER], b"x\n", 1, "127.0.0.1:1"),
+    ],
+)
+def test_a_login_that_is_refused(
+    nspawn: Named, served: Registry, words: list[str], stdin: bytes, status: int, why: str
+) -> None:
+    (nspawn.root / "config.toml").write_text("[page]\nport = 0\n[images]\nretries = 0\n")
+    found = nspawn(
+        "image", "login", *(served.host if word == "HOST" else word for word in words), stdin=stdin
+    )
+    assert found.status == status
+    assert why in found.err
+    assert not (nspawn.root / "registries.toml").exists()
+
+
 def _log(nspawn: Named, name: str) -> str:
     """Once it has ended."""
     import time
@@ -249,3 +291,23 @@ def test_a_container_from_a_file(nspawn: Named, layers: list[bytes], form: str, 
     assert dict(settings["env"])["GREETING"] == "hello from the image"
     assert (nspawn.folder("web") / "rootfs/etc/changed").read_bytes() == b"new\n"
     assert not list((nspawn.root / "images").glob("*"))
+
+
+def test_an_image_of_one_program(nspawn: Named, tmp_path: Path) -> None:
+    """No shell, no folders, no users: as images for one static program are."""
+    layout = Layout()
+    only = tar([entry("busybox", content=Path("/bin/busybox").read_bytes(), mode=0o755)])
+    layout.add(layout.image([only], {"Entrypoint": ["/busybox", "echo"], "Cmd": ["it", "works"]}, arch=ARCH))
+    made = nspawn("create", "one", "--image", str(layout.write(tmp_path / "layout")))
+    assert made.status == 0, made.err
+    nspawn.ok("start", "one")
+    assert "it works" in _log(nspawn, "one")
+
+
+def test_an_image_of_nothing_to_run(nspawn: Named, tmp_path: Path) -> None:
+    layout = Layout()
+    layout.add(layout.image([tar([entry("file", content=b"x")])], arch=ARCH))
+    made = nspawn("create", "one", "--image", str(layout.write(tmp_path / "layout")))
+    assert made.status == 1
+    assert "shell" in made.err
+    assert nspawn.names() == []

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +26,7 @@ from nspawn.model.image import LAYER, Image, Source
 from nspawn.model.progress import Cancelled
 from nspawn.service import registries
 from tests.support import registry as support
+from tests.support.imageserver import certificate
 from tests.support.ociimages import RUN_CONFIG, Layout, entry, folder, tar
 from tests.support.registry import PASSWORD, USER, Fake, FakeRegistry, Registry
 
@@ -189,9 +194,9 @@ def test_login(guarded: Registry, real: Registry, tmp_path: Path) -> None:
         registries.login(paths, guarded.host, USER, "wrong")
     assert registries.load(paths) == {}
     assert registries.login(paths, guarded.host, USER, PASSWORD)
-    assert not registries.login(paths, real.host, USER, 'quo"te\\')
+    assert not registries.login(paths, real.host, USER, 'pa"ss\\')
     assert registries.find(paths, guarded.host.upper()) == credentials.make(guarded.host, USER, PASSWORD)
-    assert registries.find(paths, real.host) == credentials.make(real.host, USER, 'quo"te\\')
+    assert registries.find(paths, real.host) == credentials.make(real.host, USER, 'pa"ss\\')
     assert registries.find(paths, "ghcr.io") is None
     file = tmp_path / "state/registries.toml"
     assert file.stat().st_mode & 0o7777 == 0o600
@@ -207,6 +212,39 @@ def test_login(guarded: Registry, real: Registry, tmp_path: Path) -> None:
 def test_a_login_at_something_else(fake: Fake) -> None:
     with pytest.raises(NotFound, match="is not a registry"):
         check_login(credentials.make(fake.host, USER, PASSWORD), FETCHING, lambda: False, {})
+
+
+def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not this machine by its name is only asked encrypted, and must prove who it is."""
+    known = socket.getaddrinfo
+
+    def look_up(host: str, *more: Any, **options: Any) -> Any:
+        return known("127.0.0.1" if host in ("registry.test", "other.test") else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    trusted = certificate(tmp_path, "DNS:registry.test")
+    with support.registry(tmp_path / "registry", password=True, certificate=trusted) as found:
+        layout, top = _layout()
+        found.push(layout, top, "team/it", "1.0")
+        environ = {"SSL_CERT_FILE": str(trusted)}
+
+        def layers(host: str, environ: dict[str, str]) -> int:
+            text = f"{host}:{found.port}/team/it:1.0"
+            login = credentials.make(text.partition("/")[0], USER, PASSWORD)
+            source = RegistrySource(
+                ociref.parse(text),
+                FETCHING,
+                lambda: False,
+                machine="x86_64",
+                credential=login,
+                environ=environ,
+            )
+            return len(_read(source, _resolve(source)))
+
+        assert layers("registry.test", environ) == 2
+        for host, trust in (("registry.test", {}), ("other.test", environ)):
+            with pytest.raises(NspawnError, match=r"[Cc]ertificate"):
+                layers(host, trust)
 
 
 # Tokens
@@ -238,6 +276,55 @@ def test_a_token_that_runs_out_is_renewed(fake: Fake, tokens: Fake) -> None:
         registry.tokens.clear()
         assert len(_read(source, image)) == 2
         assert count <= len(tokens.asked) <= count + 1  # two downloads may both find out
+
+
+def test_a_token_that_runs_out_within_a_download(fake: Fake, tokens: Fake) -> None:
+    """The connection breaks off, and what is left is asked for again, with a new token."""
+    layout = Layout()
+    content = random.Random(1).randbytes(400_000)
+    top = layout.image([tar([entry("file", content=content)])])
+    registry = FakeRegistry(fake, layout, {"1.0": str(top["digest"])}, f"http://{tokens.host}/token")
+    support.token_server(tokens, registry)
+    usual = fake.answer
+
+    def answer(asked: support.Asked) -> support.Answer:
+        status, headers, body = usual(asked)
+        if status != 200 or len(body) < len(content):
+            return status, headers, body
+        if "range" not in asked.headers:
+            registry.tokens.clear()
+            return 200, {"Content-Length": str(len(body))}, body[:100_000]
+        start = int(asked.headers["range"].removeprefix("bytes=").partition("-")[0])
+        said = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        return 206, {"Content-Range": said}, body[start:]
+
+    fake.answer = answer
+    patient = FETCHING._replace(retries=2)
+    source = RegistrySource(ociref.parse(f"{fake.host}/it:1.0"), patient, lambda: False, machine="x86_64")
+    data = gzip.decompress(_read(source, _resolve(source))[0])
+    assert content in data
+    ranges = [asked.headers["range"] for asked in fake.asked if "range" in asked.headers]
+    assert ranges[0].startswith("bytes=100000-")
+    assert len(tokens.asked) == 2
+
+
+def test_layers_arrive_together(fake: Fake) -> None:
+    layout = Layout()
+    top = layout.image([A, B, C])
+    registry = FakeRegistry(fake, layout, {"1.0": str(top["digest"])})
+    layers = {layer["digest"] for layer in json.loads(layout.blobs[str(top["digest"])])["layers"]}
+    usual = fake.answer
+    all_asked = threading.Barrier(3, timeout=10)
+
+    def answer(asked: support.Asked) -> support.Answer:
+        if asked.path.rpartition("/")[2] in layers:
+            all_asked.wait()
+        return usual(asked)
+
+    fake.answer = answer
+    source = _source(f"{registry.host}/it:1.0")
+    assert [gzip.decompress(data) for data in _read(source, _resolve(source))] == [A, B, C]
+    assert not all_asked.broken
 
 
 def test_a_registry_that_is_never_content(fake: Fake, tokens: Fake) -> None:

@@ -105,10 +105,11 @@ def test_all_chains_are_made_and_a_second_run_changes_nothing(fire: Firewall, fa
     for table, made in wanted.items():
         part = saved.partition(f"*{table}\n")[2].partition("COMMIT")[0]
         for chain, rules in made.items():
-            assert part.count(f"-A {chain} ") == len(rules)
-        for builtin, chain in chains.JUMPS[table].items():
-            first = next(line for line in part.splitlines() if line.startswith(f"-A {builtin} "))
-            assert first == f"-A {builtin} -j {chain}"
+            there = [line for line in part.splitlines() if line.startswith(f"-A {chain} ")]
+            if chain.startswith(chains.PREFIX):
+                assert len(there) == len(rules)
+            else:
+                assert there == [f"-A {chain} {rule}" for rule in rules]
     again = fire.reconcile(WANTED, done.digest, family)
     assert (again.text, again.digest) == ("", done.digest)
     assert fire.save(family) == saved
@@ -122,18 +123,30 @@ def test_what_the_kernel_tells_is_what_iptables_save_tells(fire: Firewall, famil
     fire.reconcile(WANTED, family=family)
     for command in (
         "-t nat -A PREROUTING -j NSPAWN-PRE",
-        "-I FORWARD -p tcp -j NSPAWN-FORWARD",
-        "-A fw_FORWARD -j NSPAWN-FORWARD",
+        "-t nat -A PREROUTING -i wlan+ -j NSPAWN-PRE",
+        "-t nat -A PREROUTING ! -i wlan+ -j NSPAWN-PRE",
+        "-t nat -A PREROUTING -i wlan0 -p tcp -j NSPAWN-PRE",
+        "-I FORWARD -p tcp -j NSPAWN-FROM",
+        "-A FORWARD -i wlan0 -o wlan1 -j NSPAWN-TO",
+        "-A fw_FORWARD -j NSPAWN-FROM",
         "-t mangle -I PREROUTING 1 -m mark --mark 7 -j ACCEPT",
         "-t raw -F PREROUTING",
     ):
         sh(f"{fire.program(family)} {command}")
     seen = xtables.observe(tool)
     assert seen == chains.parse_save(sh(fire.program(family, "-save")))
-    assert seen["nat"].jumps["PREROUTING", "NSPAWN-PRE"] == (1, 3)
-    assert seen["filter"].jumps["FORWARD", "NSPAWN-FORWARD"] == (2,)
-    assert seen["filter"].held == {"NSPAWN-FORWARD"}
-    assert seen["mangle"].jumps["PREROUTING", "NSPAWN-REPLY"] == (2,)
+    assert seen["nat"].jumps["PREROUTING"] == (
+        (1, "-j NSPAWN-PRE"),
+        (3, "-j NSPAWN-PRE"),
+        (4, "-i wlan+ -j NSPAWN-PRE"),
+    )
+    assert "NSPAWN-PRE" in seen["nat"].held
+    assert seen["filter"].jumps["FORWARD"] == (
+        (2, f"-i {BRIDGE} -j NSPAWN-FROM"),
+        (3, f"-o {BRIDGE} -j NSPAWN-TO"),
+    )
+    assert seen["filter"].held == {"NSPAWN-FROM", "NSPAWN-TO"}
+    assert seen["mangle"].jumps["PREROUTING"] == ((2, f"-i {BRIDGE} -j NSPAWN-REPLY"),)
     assert seen["raw"] == Seen({"NSPAWN-GUARD": 2})
 
 
@@ -145,11 +158,20 @@ def test_what_the_kernel_tells_is_what_iptables_save_tells(fire: Firewall, famil
         ["-t nat -D NSPAWN-DNAT 2"],
         ["-t raw -F", "-t raw -X"],
         ["-I FORWARD -p tcp --dport 25 -j DROP"],
-        ["-A FORWARD -j NSPAWN-FORWARD"],
+        ["-A FORWARD -j NSPAWN-FROM"],
+        [f"-A FORWARD -o {BRIDGE} -j NSPAWN-TO"],
+        [f"-D FORWARD -o {BRIDGE} -j NSPAWN-TO"],
+        [
+            f"-D FORWARD -i {BRIDGE} -j NSPAWN-FROM",
+            f"-I FORWARD 2 -i {BRIDGE} -j NSPAWN-FROM",
+        ],
+        ["-D FORWARD 1", "-I FORWARD -j NSPAWN-FROM"],
+        ["-D FORWARD 1", "-I FORWARD -i nspawn_br -j NSPAWN-FROM"],
+        ["-D FORWARD 1", "-I FORWARD -i nspawn_br+ -j NSPAWN-FROM"],
         [
             "-t mangle -D PREROUTING 1",
             "-t mangle -A PREROUTING -i tun9 -j ACCEPT",
-            "-t mangle -A PREROUTING -j NSPAWN-REPLY",
+            f"-t mangle -A PREROUTING -i {BRIDGE} -j NSPAWN-REPLY",
         ],
         ["-F", "-X", "-t nat -F", "-t nat -X", "-t mangle -F", "-t mangle -X"],
         ["-N NSPAWN-OLD", "-A INPUT -j NSPAWN-OLD", "-A NSPAWN-OLD -j RETURN"],
@@ -175,6 +197,38 @@ def test_only_tables_that_differ_are_written(fire: Firewall) -> None:
     less = fire.reconcile(BASE, more.digest)
     assert "-X NSPAWN-DNAT" in less.text
     assert "NSPAWN-DNAT" not in fire.save(4)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_chains_of_a_version_before_are_replaced(fire: Firewall, family: int) -> None:
+    """An update does not take the network down: its jumps had no interface, its chains other names."""
+    fire.restore(family, FOREIGN)
+    before = fire.save(family)
+    fire.restore(
+        family,
+        "*filter\n:NSPAWN-FORWARD - [0:0]\n:NSPAWN-INPUT - [0:0]\n"
+        "-I FORWARD 1 -j NSPAWN-FORWARD\n-I INPUT 1 -j NSPAWN-INPUT\n-A NSPAWN-FORWARD -j ACCEPT\nCOMMIT\n"
+        "*mangle\n:NSPAWN-TRANSIT - [0:0]\n-I FORWARD 1 -j NSPAWN-TRANSIT\n"
+        "-A NSPAWN-TRANSIT -j RETURN\nCOMMIT\n",
+    )
+    done = fire.reconcile(WANTED, family=family)
+    saved = fire.save(family)
+    assert "NSPAWN-FORWARD" not in saved
+    assert "NSPAWN-TRANSIT" not in saved
+    assert saved.count("NSPAWN-INPUT\n") == 1
+    assert fire.reconcile(WANTED, done.digest, family).text == ""
+    xtables.remove(fire.tools[family])
+    assert fire.save(family) == before
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_point_to_point_is_one_jump_for_all_containers(fire: Firewall, family: int) -> None:
+    points = WANTED._replace(inner=("nsp+",))
+    done = fire.reconcile(points, family=family)
+    assert "-A FORWARD -i nsp+ -j NSPAWN-FROM" in fire.save(family)
+    assert fire.reconcile(points, done.digest, family).text == ""
+    fire.reconcile(WANTED, done.digest, family)
+    assert "nsp+" not in fire.save(family)
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -207,9 +261,9 @@ def test_removing_works_when_only_parts_are_there(fire: Firewall, damage: str) -
 
 def test_a_chain_of_ours_that_others_use_is_emptied_and_kept(fire: Firewall) -> None:
     fire.reconcile(WANTED)
-    sh(f"{fire.program(4)} -A OUTPUT -o lo -j NSPAWN-FORWARD")
+    sh(f"{fire.program(4)} -A OUTPUT -p tcp -o lo -j NSPAWN-TO")
     xtables.remove(fire.tools[4])
-    assert rules_of(fire.save(4)) == {":NSPAWN-FORWARD - ", "-A OUTPUT -o lo -j NSPAWN-FORWARD"}
+    assert rules_of(fire.save(4)) == {":NSPAWN-TO - ", "-A OUTPUT -o lo -p tcp -j NSPAWN-TO"}
 
 
 def test_tables_that_only_we_made_go_with_us(fire: Firewall) -> None:
@@ -276,12 +330,12 @@ def test_a_change_between_looking_and_writing_costs_one_more_run(
 ) -> None:
     done = fire.reconcile(WANTED)
     stale = xtables.observe(fire.tools[4])
-    stale["filter"] = stale["filter"]._replace(jumps={("INPUT", "NSPAWN-INPUT"): (2,)})
+    stale["filter"] = stale["filter"]._replace(jumps={"INPUT": ((2, f"-i {BRIDGE} -j NSPAWN-INPUT"),)})
     sh(f"{fire.program(4)} -F INPUT")
     look, given = xtables.observe, [stale]
     monkeypatch.setattr(xtables, "observe", lambda tool: given.pop() if given else look(tool))
     fire.reconcile(WANTED, done.digest)
-    assert fire.save(4).count("-A INPUT -j NSPAWN-INPUT") == 1
+    assert fire.save(4).count(f"-A INPUT -i {BRIDGE} -j NSPAWN-INPUT") == 1
 
 
 def test_a_refused_line_is_told_and_nothing_of_its_table_is_there(fire: Firewall) -> None:
@@ -323,7 +377,7 @@ def test_ip6tables_without_nat_costs_ipv6_its_forwards_only(
     assert xtables.features(fire.tools[6]) == Features(nat=False)
     fire.reconcile(WANTED._replace(ipv6="none"), family=6)
     saved = fire.save(6)
-    assert "NSPAWN-FORWARD" in saved
+    assert "NSPAWN-FROM" in saved
     assert "*nat" not in saved
 
 

@@ -41,11 +41,11 @@ class Answer:
 Fault = Callable[[Answer], Answer]
 
 
-def certificate(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 and localhost that vouches for itself, with its key; made by openssl."""
+def certificate(folder: Path, *more: str) -> Path:
+    """A certificate for 127.0.0.1, localhost and `more` (DNS:NAME) that vouches for itself, with its key."""
     path, key = folder / "certificate.pem", folder / "key.pem"
     if not path.exists():
-        names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+        names = ",".join(("subjectAltName=IP:127.0.0.1", "DNS:localhost", *more))
         words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
         words += ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", names]
         check([*words, "-keyout", str(key), "-out", str(path)])

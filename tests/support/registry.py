@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import ssl
 import subprocess
 import threading
 import time
@@ -27,8 +28,11 @@ Headers = Mapping[str, str]
 class Registry:
     """One that runs.  host: as references name it."""
 
-    def __init__(self, port: int, credential: tuple[str, str] | None) -> None:
+    def __init__(
+        self, port: int, credential: tuple[str, str] | None, trusted: ssl.SSLContext | None = None
+    ) -> None:
         self.port = port
+        self.trusted = trusted
         self.host = f"127.0.0.1:{port}"
         self.credential = credential
 
@@ -39,7 +43,11 @@ class Registry:
         if self.credential:
             pair = base64.b64encode(":".join(self.credential).encode()).decode()
             sent["Authorization"] = f"Basic {pair}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self.trusted)
+            if self.trusted
+            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        )
         connection.request(method, path, body, sent)
         response = connection.getresponse()
         response.read()
@@ -78,8 +86,12 @@ def _is_manifest(data: bytes) -> bool:
 
 
 @contextmanager
-def registry(folder: Path, *, password: bool = False) -> Iterator[Registry]:
-    """A registry that keeps its blobs in the folder; on a port that was free a moment ago."""
+def registry(folder: Path, *, password: bool = False, certificate: Path | None = None) -> Iterator[Registry]:
+    """A registry that keeps its blobs in the folder; on a port that was free a moment ago.
+
+    certificate: for TLS; its key is beside it.
+    """
+    trusted = ssl.create_default_context(cafile=str(certificate)) if certificate else None
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(5):
         port = _free_port()
@@ -89,6 +101,9 @@ def registry(folder: Path, *, password: bool = False) -> Iterator[Registry]:
             "storage": {"filesystem": {"rootdirectory": str(folder / "store")}},
             "http": {"addr": f"127.0.0.1:{port}"},
         }
+        if certificate:
+            key = str(certificate.with_name("key.pem"))
+            config["http"]["tls"] = {"certificate": str(certificate), "key": key}
         if password:
             (folder / "htpasswd").write_text(f"{USER}:{_HASH}\n")
             config["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
@@ -102,7 +117,7 @@ def registry(folder: Path, *, password: bool = False) -> Iterator[Registry]:
                 env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"},
             )
         try:
-            found = Registry(port, (USER, PASSWORD) if password else None)
+            found = Registry(port, (USER, PASSWORD) if password else None, trusted)
             if _answers(found, process):
                 yield found
                 return

@@ -50,7 +50,7 @@ def enrich(tree: Path) -> None:
             os.pwrite(file.fileno(), os.urandom(12288), offset)
     with (place / "void").open("wb") as file:
         file.truncate(20 << 20)
-    (place / "large").write_bytes(os.urandom(3_000_001))
+    (place / "large").write_bytes(os.urandom(1_000_001))
     os.link(hole, place / "hard")
     (place / "cap").write_text("#!")
     os.chown(place / "cap", 123, 456)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nspawn.errors import Damaged
-from nspawn.model.catalog import LARGEST_INDEX, parse_index, parse_products
+from nspawn.model.catalog import LARGEST_INDEX, LARGEST_PRODUCTS, parse_index, parse_products
 from tests.support import imageshape
 
 KEY = "debian:trixie:arm64:default"
@@ -166,7 +166,7 @@ def test_keys(key: str) -> None:
         (b"{}", "products: expected an object, got nothing"),
         (b'{"products": []}', "products: expected an object"),
         (b'{"products": {}}', "products: there is none"),
-        (b" " * ((16 << 20) + 1), "it has more than"),
+        (b" " * (LARGEST_PRODUCTS + 1), "it has more than"),
         (dump({"products": {str(n): 0 for n in range(20_001)}}), "expected at most 20000 members"),
     ],
 )

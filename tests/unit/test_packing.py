@@ -38,7 +38,7 @@ def test_blocks_of_xz_are_one_stream(size: int, tmp_path: Path) -> None:
     ).stdout
     blocks = [line.split(b"\t") for line in told.splitlines() if line.startswith(b"block\t")]
     assert len(blocks) == -(-size // xzblocks.PIECE)
-    assert all(block[11] == b"cu" for block in blocks)  # both sizes in the header
+    assert all(block[12] == b"cu" for block in blocks)  # both sizes in the header
 
 
 def test_a_full_disk_ends_the_compressor() -> None:

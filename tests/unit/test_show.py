@@ -61,6 +61,21 @@ def test_a_bar_on_a_terminal() -> None:
     assert stream.getvalue().endswith("\n")
 
 
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (90, "fetching and unpacking  [##########          ]   50% of 9.8 KiB  1.0 KiB/s  5s left"),
+        (75, "fetching and unpacking  [#####     ]   50% of 9.8 KiB  1.0 KiB/s  5s left"),
+        (59, "fetching  [###   ]   50% of 9.8 KiB  1.0 KiB/s  5s left"),
+        (50, "fetching   50% of 9.8 KiB  1.0 KiB/s  5s left"),
+        (20, "fetching   50% of 9."),
+    ],
+)
+def test_a_narrow_terminal_has_a_shorter_bar(width: int, text: str) -> None:
+    progress = Progress(phase="fetching and unpacking", done=5000, total=10000)
+    assert show._fitting(progress, 1024.0, 5.0, width) == text
+
+
 def test_lines_without_a_terminal() -> None:
     stream = io.StringIO()
     bar = show.Bar(stream)

@@ -12,6 +12,7 @@ from nspawn.errors import Conflict, Damaged, NotFound, NspawnError, UsageError
 from nspawn.layout import Layout
 from nspawn.model.settings import NewerVersion, Settings
 from nspawn.service import files
+from nspawn.service import store as service_store
 from nspawn.service.store import Store, confirm
 
 VALUE = Settings(image="builtin", env={"A": "1"}, command=("/bin/x", "a b"))
@@ -168,6 +169,14 @@ def test_the_lock_excludes_others(store: Store) -> None:
         order.append("first")
     other.join()
     assert order == ["first", "second"]
+
+
+def test_who_waits_long_for_the_lock_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_store, "_PATIENCE", 0.05)
+    with store.locked("box"), pytest.raises(Conflict, match="box is busy"), store.locked("box"):
+        pass
+    with store.locked("box"):
+        pass
 
 
 def test_the_lock_of_a_removed_container_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

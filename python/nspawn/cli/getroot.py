@@ -167,7 +167,7 @@ def _list(layout: Layout, arguments: argparse.Namespace) -> int:
     rows = [["IMAGE", "ALSO", "SIZE", "BUILT"]]
     for each in found.products:
         also = [*([each.distribution] if each.current else []), *each.also]
-        words = [word for word in dict.fromkeys(also) if word != each.reference]
+        words = [word for word in dict.fromkeys(also) if word not in (each.reference, "default")]
         size = f"{max(1, round(each.size / (1 << 20)))}M"
         rows.append([clean(text) for text in (each.reference, ", ".join(words[:2]), size, each.date)])
     sys.stdout.write(table(rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from nspawn.model.progress import Meter, Progress
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 #: Seconds between two drawings of the progress; between two lines without a terminal.
 _PACE = 0.1
 _LINE_PACE = 10.0
+#: Of the bar, in columns: the first that fits; few, so that it does not jump.
+_LENGTHS, _SHORT_LENGTHS = (20, 10, 0), (6, 0)
+_NARROW = 75
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -143,29 +147,13 @@ class Bar:
         if fresh:
             self.end()
         self._phase, self._drawn = progress.phase, now
-        text = self._text(progress, rate, eta)
         if self._live:
             width = _columns(self._stream) - 1
-            self._stream.write(f"\r{text[:width]}\x1b[K")
+            self._stream.write(f"\r{_fitting(progress, rate, eta, width)}\x1b[K")
             self._dirty = True
         else:
-            self._stream.write(f"{text}\n")
+            self._stream.write(f"{_line(progress, rate, eta)}\n")
         self._stream.flush()
-
-    def _text(self, progress: Progress, rate: float, eta: float | None) -> str:
-        parts = [progress.phase]
-        if progress.total:
-            share = min(1.0, progress.done / progress.total)
-            if self._live:
-                parts.append(f"[{'#' * int(share * 20):20}]")
-            parts.append(f"{share:4.0%} of {size(progress.total)}")
-        elif progress.done:
-            parts.append(size(progress.done))
-        if rate > 0:
-            parts.append(f"{size(rate)}/s")
-        if eta is not None and eta >= 1:
-            parts.append(f"{duration(eta)} left")
-        return "  ".join(parts)
 
     def end(self) -> None:
         """Leave the line of the bar."""
@@ -180,3 +168,31 @@ def _columns(stream: TextIO) -> int:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except OSError:
         return 80
+
+
+def _fitting(progress: Progress, rate: float, eta: float | None, width: int) -> str:
+    """The line of a terminal; on a narrow one, such as a phone's, the bar and the phase are shorter."""
+    if width < _NARROW and progress.total:
+        progress = replace(progress, phase=progress.phase.partition(" ")[0])
+    for length in _LENGTHS if width >= _NARROW else _SHORT_LENGTHS:
+        line = _line(progress, rate, eta, length)
+        if len(line) <= width:
+            return line
+    return _line(progress, rate, eta)[:width]
+
+
+def _line(progress: Progress, rate: float, eta: float | None, length: int = 0) -> str:
+    """length: of the bar; 0 for none."""
+    parts = [progress.phase]
+    if progress.total:
+        share = min(1.0, progress.done / progress.total)
+        if length:
+            parts.append(f"[{'#' * int(share * length):{length}}]")
+        parts.append(f"{share:4.0%} of {size(progress.total)}")
+    elif progress.done:
+        parts.append(size(progress.done))
+    if rate > 0:
+        parts.append(f"{size(rate)}/s")
+    if eta is not None and eta >= 1:
+        parts.append(f"{duration(eta)} left")
+    return "  ".join(parts)

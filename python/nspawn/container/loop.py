@@ -36,21 +36,29 @@ class Timer:
 class Loop:
     """One thread's events."""
 
-    __slots__ = ("_epoll", "_failed", "_handlers", "_last", "_stopped", "_timers")
+    __slots__ = ("_epoll", "_failed", "_handlers", "_last", "_late", "_stopped", "_timers")
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         """failed: told of an exception that a handler or timer let through; the loop goes on."""
         self._failed = failed
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
+        self._late: set[int] = set()
         self._timers: list[Timer] = []
         self._last: Callable[[], None] | None = None
         self._stopped = False
 
-    def add(self, descriptor: int, handler: Callable[[int], None], events: int = IN) -> None:
-        """Call handler(events) whenever the descriptor has these events."""
+    def add(
+        self, descriptor: int, handler: Callable[[int], None], events: int = IN, *, late: bool = False
+    ) -> None:
+        """Call handler(events) whenever the descriptor has these events.
+
+        late: after all others that are ready, because nobody waits for it.
+        """
         self._epoll.register(descriptor, events)
         self._handlers[descriptor] = handler
+        if late:
+            self._late.add(descriptor)
 
     def change(self, descriptor: int, events: int) -> None:
         self._epoll.modify(descriptor, events)
@@ -59,6 +67,7 @@ class Loop:
         """Forget a descriptor, which must still be open.  Unknown ones are ignored."""
         if self._handlers.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
+            self._late.discard(descriptor)
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         timer = Timer(time.monotonic() + seconds, call)
@@ -80,6 +89,8 @@ class Loop:
                 last, self._last = self._last, None
                 self._call(last)
             events = self._epoll.poll(timeout)
+            if self._late and len(events) > 1:
+                events.sort(key=lambda event: event[0] in self._late)
             for descriptor, mask in events:
                 handler = self._handlers.get(descriptor)
                 if handler is not None:

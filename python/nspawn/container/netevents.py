@@ -59,7 +59,8 @@ class Events:
             return
         self._sieve = netwatch.Sieve(bridge)
         self._sieve.ports.update(self._ports)
-        self._owner.loop.add(self._end.fileno(), self._told)
+        # A start's answer does not wait for what the start itself changed.
+        self._owner.loop.add(self._end.fileno(), self._told, late=True)
 
     def close(self) -> None:
         self._stop_timer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import select
 import shutil
@@ -71,16 +72,18 @@ def pack(
     *,
     compress: str,
     mounted: Collection[str] = (),
+    patience: float = math.inf,
 ) -> Packed:
     """Write the archive of the folder `rootfs` to the descriptor `out`.
 
     first: name and text of a member before all others.  compress: "none", "xz" or "zst".
     mounted: paths below the folder where other file systems are bound; they are not entered.
+    patience: seconds without any progress after which it fails: a reader that has stopped to read.
     """
     order = {"mounted": sorted(mounted), "name": first[0], "data": first[1], "time": int(time.time())}
     with ExitStack() as undo:
         if compress == "none":
-            child = _Child("tar", rootfs, order, out, -1, (), undo)
+            child = _Child("tar", rootfs, order, out, -1, (), undo, patience)
             return child.follow("packing", report, cancelled)
         reader, writer = os.pipe()
         try:
@@ -92,7 +95,7 @@ def pack(
                 start_new_session=True,
             )
             undo.callback(_end, filter_)
-            child = _Child("tar", rootfs, order, writer, -1, (), undo)
+            child = _Child("tar", rootfs, order, writer, -1, (), undo, patience)
         finally:
             os.close(reader)
             os.close(writer)
@@ -138,7 +141,9 @@ class _Child:
         target: int,
         keep: Iterable[int],
         undo: ExitStack,
+        patience: float = math.inf,
     ) -> None:
+        self._patience = patience
         self._what = "the archive was not written" if what == "tar" else "the files were not copied"
         self._progress, theirs = os.pipe()
         undo.callback(os.close, self._progress)
@@ -193,22 +198,32 @@ class _Child:
         poll = select.poll()
         poll.register(self._progress, select.POLLIN)
         held = b""
+        last = time.monotonic()
         while True:
             if cancelled():
                 raise Cancelled
             if not poll.poll(100):
+                self._must_move(last)
                 continue
+            last = time.monotonic()
             data = os.read(self._progress, 1 << 16)
             if not data:
                 return
             *lines, held = (held + data).split(b"\n")
             yield from lines
 
+    def _must_move(self, since: float) -> None:
+        if time.monotonic() - since > self._patience:
+            why = f"nobody has taken anything of it for {self._patience:g} seconds"
+            raise NspawnError(self._what, why, "Read it faster, or export to a file.")
+
     def _wait(self, filter_: subprocess.Popen[bytes], cancelled: Asked) -> None:
         """Until everything is written; its reason goes before that of the child, which lost its reader."""
+        begin = time.monotonic()
         while filter_.poll() is None:
             if cancelled():
                 raise Cancelled
+            self._must_move(begin)
             try:
                 filter_.wait(0.1)
             except subprocess.TimeoutExpired:

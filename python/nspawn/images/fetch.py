@@ -45,10 +45,21 @@ class Stream(Protocol):
 
 
 class Fetcher:
-    """Opens blobs; the bandwidth, and the count of downloads at once, are shared by all of one Fetcher."""
+    """Opens blobs; the bandwidth, and the count of downloads at once, are shared by all of one Fetcher.
 
-    def __init__(self, client: Client, fetching: Fetching, cancelled: Asked = lambda: False) -> None:
+    store: what is there is read from there; nothing is put there without `keep`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        fetching: Fetching,
+        cancelled: Asked = lambda: False,
+        *,
+        store: Blobs | None = None,
+    ) -> None:
         self._cancelled = cancelled
+        self._store = store
         self._lock = threading.Lock()
         self._distrusted: set[str] = set()
         self._shared = Shared(
@@ -65,11 +76,12 @@ class Fetcher:
 
         keep: taken from there when it is there; else stored there too, once it is whole.  Close it.
         """
-        if keep is not None:
-            if not blob.digest:
-                raise UsageError("it cannot be kept", "its hash is not known", "Give its sha256.")
+        if keep is not None and not blob.digest:
+            raise UsageError("it cannot be kept", "its hash is not known", "Give its sha256.")
+        stored = keep or self._store
+        if stored is not None and blob.digest:
             try:
-                return keep.open(blob.digest, self._cancelled, size=blob.size, heal=True)
+                return stored.open(blob.digest, self._cancelled, size=blob.size, heal=True)
             except NotFound:
                 pass
         return Download(self._shared, blob, self._ordered(blob.urls), keep)

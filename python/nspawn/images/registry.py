@@ -38,7 +38,7 @@ class RegistrySource:
     """A `model.image.Source` for one reference.
 
     machine: as uname(2) or people name it.  credential: of this registry, None to be nobody.  keep: blobs
-    are taken from there and stored there.
+    are taken from there and stored there.  store: they are only taken from there.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class RegistrySource:
         machine: str = "",
         credential: Credential | None = None,
         keep: Blobs | None = None,
+        store: Blobs | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._reference = reference
@@ -59,7 +60,7 @@ class RegistrySource:
         plain = Client(fetching, cancelled=cancelled, environ=environ)
         self._authority = registryauth.Authority(plain, reference.host, reference.repository, credential)
         self._client = Client(fetching, authorize=self._authority, cancelled=cancelled, environ=environ)
-        self._fetcher = Fetcher(self._client, fetching, cancelled)
+        self._fetcher = Fetcher(self._client, fetching, cancelled, store=store)
 
     def resolve(self, report: Report, cancelled: Asked) -> Image:
         """Ask the registry: only manifests and the configuration are fetched.

@@ -89,12 +89,14 @@ def extract(
         child = _start(compression, target, most_bytes, keep, undo, layer=layer)
         sink = child.stdin
         assert sink is not None
+        _widen(sink)
         program = None
         if compression == "zst":
             program = _decompress("zstd", sink, undo)
             sink = program.stdin
             assert sink is not None
-        _widen(sink)
+            _widen(sink)
+        os.set_blocking(sink.fileno(), False)  # a full pipe does not keep us from being cancelled
         done = 0
         report(Progress(phase=_PHASE, done=0, total=size))
         while head:
@@ -171,12 +173,11 @@ def _decompress(program: str, sink: IO[bytes], undo: ExitStack) -> subprocess.Po
 
 
 def _widen(sink: IO[bytes]) -> None:
-    """Fewer changes between the processes; a full pipe does not stop us from being cancelled."""
+    """Fewer changes between the processes."""
     try:
         fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE)
     except OSError:
         pass  # beyond what a user may have, pipe(7)
-    os.set_blocking(sink.fileno(), False)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ import struct
 from contextlib import contextmanager
 
 from nspawn.kernel import libc
-from nspawn.model.chains import PREFIX, Seen
+from nspawn.model.chains import PREFIX, Seen, jump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,21 +27,24 @@ _STANDARD, _ERROR = b"", b"ERROR"
 
 
 class _Family:
-    """level: of the socket's options; offset: in an entry, of its target's offset; size: of an entry."""
+    """level: of the socket's options.
+
+    Of an entry, offset: where its target's offset is; links: where the interfaces are; size: of all.
+    """
 
     def __init__(
-        self, domain: int, level: int, revisions: tuple[int, int], entry: tuple[int, int], names: str
+        self, domain: int, level: int, revisions: tuple[int, int], entry: tuple[int, int, int], names: str
     ) -> None:
         self.domain = domain
         self.level = level
         self.match, self.target = revisions  # ..._SO_GET_REVISION_MATCH, _TARGET
-        self.offset, self.size = entry
+        self.offset, self.links, self.size = entry
         self.names = names
 
 
 _FAMILIES = {
-    4: _Family(_socket.AF_INET, 0, (66, 67), (88, 112), "/proc/net/ip_tables_names"),
-    6: _Family(_socket.AF_INET6, 41, (68, 69), (140, 168), "/proc/net/ip6_tables_names"),
+    4: _Family(_socket.AF_INET, 0, (66, 67), (88, 16, 112), "/proc/net/ip_tables_names"),
+    6: _Family(_socket.AF_INET6, 41, (68, 69), (140, 64, 168), "/proc/net/ip6_tables_names"),
 }
 
 
@@ -112,7 +115,7 @@ def observe(family: int) -> dict[str, Seen]:
     with _socket_of(family) as (kind, end):
         for table in tables:
             hooks, entries = _entries(kind, end, table)
-            seen = parse(kind.offset, kind.size, hooks, entries) if PREFIX.encode() in entries else Seen()
+            seen = parse(kind, hooks, entries) if PREFIX.encode() in entries else Seen()
             if seen != Seen():
                 found[table] = seen
     return found
@@ -140,16 +143,14 @@ def _entries(kind: _Family, end: int, table: str) -> tuple[dict[str, int], bytes
     raise OSError(errno.EAGAIN, f"the table {table} changes all the time")
 
 
-def parse(offset: int, size: int, hooks: Mapping[str, int], entries: bytes) -> Seen:
-    """What is of ours in a table's entries.  offset and size: as in _Family; hooks: where chains begin."""
+def parse(kind: _Family, hooks: Mapping[str, int], entries: bytes) -> Seen:
+    """What is of ours in a table's entries.  hooks: where chains begin."""
+    offset, size = kind.offset, kind.size
     chains: dict[str, int] = {}
     starts: dict[int, str] = {}  # of our chains
-    rules: list[
-        tuple[str, int, int, bool]
-    ] = []  # (chain or "", its position, where it jumps, nothing but that)
+    rules: list[tuple[str, int, int, tuple[str, str] | None]] = []  # (chain, position, to, for what)
     begins = {start: name for name, start in hooks.items()}
     chain, position, at = "", 0, 0
-    bare = bytes(offset - 4)
     while at < len(entries):
         target, following = struct.unpack_from("=HH", entries, at + offset)
         if following < size:
@@ -172,16 +173,35 @@ def parse(offset: int, size: int, hooks: Mapping[str, int], entries: bytes) -> S
             elif name == _STANDARD:
                 (verdict,) = struct.unpack_from("=i", entries, at + target + _TARGET)
                 # In front of the target's offset are what the rule matches, and a number of the kernel's.
-                plain = target == size and entries[at : at + offset - 4] == bare
-                rules.append((chain, position, verdict, plain and chain in hooks))
+                plain = target == size and chain in hooks
+                way = _interface(kind.links, entries[at : at + offset - 4]) if plain else None
+                rules.append((chain, position, verdict, way))
         at += following
-    jumps: dict[tuple[str, str], tuple[int, ...]] = {}
+    jumps: dict[str, tuple[tuple[int, str], ...]] = {}
     held = set()
-    for source, place, to, plain in rules:
+    for source, place, to, way in rules:
         if to in starts:
-            if plain:
-                key = (source, starts[to])
-                jumps[key] = (*jumps.get(key, ()), place)
+            text = jump(starts[to], *way) if way else ""
+            if text:
+                jumps[source] = (*jumps.get(source, ()), (place, text))
             else:
                 held.add(starts[to])
     return Seen(chains, jumps, frozenset(held))
+
+
+def _interface(links: int, matched: bytes) -> tuple[str, str] | None:
+    """("-i" or "-o", name) when an entry matches an interface only, ("", "") when nothing, None when more.
+
+    Each way has a name and, behind both names, a mask of the bytes that count: with the name's end, or up to
+    the + of a pattern.
+    """
+    if not any(matched):
+        return "", ""
+    for way, at in (("-i", links), ("-o", links + 16)):
+        name = matched[at : at + 16].partition(b"\0")[0]
+        counts = len(name) - 1 if name.endswith(b"+") else len(name) + 1
+        mask = (b"\xff" * counts).ljust(16, b"\0")
+        only = bytes(at) + name.ljust(32, b"\0") + mask
+        if name and matched == only.ljust(len(matched), b"\0"):
+            return way, name.decode("utf-8", "replace")
+    return None

@@ -1,6 +1,7 @@
 """The tables of iptables-nft, read from the kernel: nfnetlink, linux/netfilter/nf_tables.h.
 
-iptables-nft keeps its rules in tables of these names; a jump without conditions is a counter and a verdict.
+iptables-nft keeps its rules in tables of these names; a jump without conditions is a counter and a verdict,
+one of an interface's packets compares its name before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 from contextlib import closing
 
 from nspawn.kernel.routes import messages
-from nspawn.model.chains import JUMPS, PREFIX, Seen
+from nspawn.model.chains import PREFIX, TABLES, Seen, jump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ _ACCEPT = struct.pack(">I", 1)
 _ELEM, _EXPR_NAME, _EXPR_DATA = 1, 1, 2
 _IMMEDIATE_DATA, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 2, 2, 1, 2
 _JUMP = struct.pack(">i", -3)
+_META_KEY, _CMP_OP, _CMP_DATA, _VALUE = 2, 2, 3, 1
+_WAYS = {struct.pack(">I", 6): "-i", struct.pack(">I", 7): "-o"}  # NFT_META_IIFNAME, NFT_META_OIFNAME
+_EQUAL = struct.pack(">I", 0)
 _TRY = b"nspawn-try\0"
 _LAST = 9
 
@@ -140,7 +144,7 @@ def observe(family: int) -> dict[str, Seen]:
         for body in kernel.dump(_GETCHAIN, family):
             texts = dict(_attributes(body))
             table, chain = _text(texts.get(_CHAIN_TABLE)), _text(texts.get(_CHAIN_NAME))
-            if chain.startswith(PREFIX) and table in JUMPS:
+            if chain.startswith(PREFIX) and table in TABLES:
                 chains.setdefault(table, {})[chain] = 0
         return {
             table: _seen(found, kernel.dump(_GETRULE, family, _attribute(_TABLE, table.encode() + b"\0")))
@@ -175,7 +179,7 @@ def _text(value: bytes | None) -> str:
 
 def _seen(chains: dict[str, int], rules: Iterable[bytes]) -> Seen:
     """rules: all of the table, in the order of their chains."""
-    jumps: dict[tuple[str, str], tuple[int, ...]] = {}
+    jumps: dict[str, tuple[tuple[int, str], ...]] = {}
     held: set[str] = set()
     positions: dict[str, int] = {}
     for body in rules:
@@ -188,28 +192,41 @@ def _seen(chains: dict[str, int], rules: Iterable[bytes]) -> Seen:
         expressions = texts.get(_EXPRESSIONS, b"")
         if PREFIX.encode() not in expressions:
             continue
-        to, plain = _jump(expressions)
-        if to in chains and plain and chain.isupper():  # built-in chains are in capitals
-            jumps[chain, to] = (*jumps.get((chain, to), ()), positions[chain])
+        to, text = _jump(expressions)
+        if to in chains and text and chain.isupper():  # built-in chains are in capitals
+            jumps[chain] = (*jumps.get(chain, ()), (positions[chain], text))
         else:
             held.update(name for name in chains if name.encode() + b"\0" in expressions)
     return Seen(chains, jumps, frozenset(held))
 
 
-def _jump(expressions: bytes) -> tuple[str, bool]:
-    """(where a rule jumps, whether it does nothing but that)."""
-    to, plain = "", True
+def _jump(expressions: bytes) -> tuple[str, str]:
+    """(where a rule jumps, its text when it does nothing but that, for all or for an interface)."""
+    to, way, name, plain = "", "", "", True
     for kind, element in _attributes(expressions):
         parts = dict(_attributes(element)) if kind == _ELEM else {}
-        name = _text(parts.get(_EXPR_NAME))
-        if name == "immediate":
-            data = dict(_attributes(parts.get(_EXPR_DATA, b""))).get(_IMMEDIATE_DATA, b"")
-            verdict = dict(_attributes(dict(_attributes(data)).get(_DATA_VERDICT, b"")))
+        expression = _text(parts.get(_EXPR_NAME))
+        data = dict(_attributes(parts.get(_EXPR_DATA, b"")))
+        if expression == "immediate":
+            value = dict(_attributes(data.get(_IMMEDIATE_DATA, b"")))
+            verdict = dict(_attributes(value.get(_DATA_VERDICT, b"")))
             to = _text(verdict.get(_VERDICT_CHAIN))
             plain = plain and verdict.get(_VERDICT_CODE) == _JUMP
-        elif name != "counter":
+        elif expression == "meta" and not way:
+            way = _WAYS.get(data.get(_META_KEY, b""), "")
+            plain = plain and way != ""
+        elif expression == "cmp" and way and not name:
+            value = dict(_attributes(data.get(_CMP_DATA, b"")))
+            name = _name(value.get(_VALUE, b""))
+            plain = plain and data.get(_CMP_OP) == _EQUAL
+        elif expression != "counter":
             plain = False
-    return to, plain
+    return to, jump(to, way, name) if plain else ""
+
+
+def _name(compared: bytes) -> str:
+    """An interface as iptables spells it; what is compared without the name's end is a pattern."""
+    return _text(compared) if compared.endswith(b"\0") else f"{_text(compared)}+"
 
 
 def has_extension(family: int, name: str, *, target: bool) -> bool:

@@ -80,7 +80,7 @@ def features(tool: Tool) -> Features:
         else:
             if not iptlegacy.is_loaded(tool.family):
                 _run(tool.command, tool.environ, "*filter\nCOMMIT\n")  # which loads it
-            there = {name for name in chains.JUMPS if iptlegacy.has_table(tool.family, name)}
+            there = {name for name in chains.TABLES if iptlegacy.has_table(tool.family, name)}
     except OSError:  # without IPv6, or without any of it
         there = set()
     if "filter" not in there:
@@ -99,8 +99,8 @@ def features(tool: Tool) -> Features:
 
 def _nft_tables(family: int) -> set[str]:
     """The tables that can be filled; a try in the kernel takes milliseconds, so only when one is missing."""
-    there = iptnft.in_use(family) & chains.JUMPS.keys()
-    if len(there) < len(chains.JUMPS):
+    there = iptnft.in_use(family) & set(chains.TABLES)
+    if len(there) < len(chains.TABLES):
         usable = iptnft.usable_hooks(family)
         needs = {"filter": ("filter",), "raw": ("filter",), "mangle": ("filter", "route"), "nat": ("nat",)}
         there |= {name for name, kinds in needs.items() if all(usable[kind] for kind in kinds)}
@@ -139,14 +139,14 @@ def in_use(tool: Tool) -> frozenset[str]:
         return frozenset()
 
 
-def remove(tool: Tool, before: Collection[str] = tuple(chains.JUMPS)) -> str:
+def remove(tool: Tool, before: Collection[str] = chains.TABLES) -> str:
     """Take away our jumps and chains, whatever is left of them, and nothing else: what was run.
 
     before: the tables that were there before us.  Of nf_tables the others go too, if they are empty; of the
     legacy ones the kernel keeps what was once made.
     """
     text = _settle(tool, chains.teardown(observe(tool)), lambda: chains.teardown(observe(tool)))
-    ours = sorted(chains.JUMPS.keys() - set(before))
+    ours = sorted(set(chains.TABLES) - set(before))
     if ours and tool.nft:
         iptnft.drop_empty(tool.family, ours)
     return text

@@ -16,7 +16,7 @@ from nspawn.errors import Damaged
 
 #: Bytes of streams/v1/index.json, and of a document of products (the public server's has about 2 MiB).
 LARGEST_INDEX = 1 << 20
-LARGEST_PRODUCTS = 16 << 20
+LARGEST_PRODUCTS = 8 << 20
 _MOST_DOCUMENTS = 4
 _MOST_PRODUCTS = 20_000
 _MOST_VERSIONS = 1_000

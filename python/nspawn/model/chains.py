@@ -1,6 +1,7 @@
 """From our chains as they are to our chains as they shall be: the text for `iptables-restore --noflush`.
 
-In the built-in chains are jumps only, each at position 1.  What is not ours is never touched.
+In the built-in chains are jumps only, the first of their rules.  Where they can, they name the interface, so
+that the machine's other traffic costs one comparison.  What is not ours is never touched.
 """
 
 from __future__ import annotations
@@ -15,24 +16,21 @@ if TYPE_CHECKING:
     from nspawn.model.firewall import Tables
 
 PREFIX = "NSPAWN-"
-#: Of each table, in which order they are written: the guard of the loopback comes before what needs it.
-JUMPS = {
-    "raw": {"PREROUTING": "NSPAWN-GUARD"},
-    "filter": {"INPUT": "NSPAWN-INPUT", "FORWARD": "NSPAWN-FORWARD"},
-    "mangle": {"PREROUTING": "NSPAWN-REPLY", "FORWARD": "NSPAWN-TRANSIT"},
-    "nat": {"PREROUTING": "NSPAWN-PRE", "OUTPUT": "NSPAWN-OUT", "POSTROUTING": "NSPAWN-POST"},
-}
+#: In which order they are written: the guard of the loopback comes before what needs it.
+TABLES = ("raw", "filter", "mangle", "nat")
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:@-+")
 
 
 class Seen(NamedTuple):
     """What is of ours in one table.
 
-    chains: how many rules each has.  jumps: by built-in chain and ours, the positions (from 1) of rules that
-    are nothing but this jump.  held: chains to which other rules of others lead, too.
+    chains: how many rules each has.  jumps: by built-in chain, the position (from 1) and text of each rule
+    that is nothing but a jump to ours, of all traffic or of an interface's.  held: chains to which other
+    rules of others lead, too.
     """
 
     chains: Mapping[str, int] = {}
-    jumps: Mapping[tuple[str, str], tuple[int, ...]] = {}
+    jumps: Mapping[str, tuple[tuple[int, str], ...]] = {}
     held: frozenset[str] = frozenset()
 
 
@@ -40,6 +38,13 @@ if TYPE_CHECKING:
     Observed = Mapping[str, Seen]
 
 NOTHING = Seen()
+
+
+def jump(chain: str, way: str = "", interface: str = "") -> str:
+    """The text of a jump.  way: "-i" or "-o" of the interface, "" of all; "" for what we never write."""
+    if not way:
+        return f"-j {chain}"
+    return f"{way} {interface} -j {chain}" if interface and _NAME.issuperset(interface) else ""
 
 
 def script(wanted: Tables, observed: Observed, applied: str = "") -> tuple[str, str]:
@@ -51,10 +56,10 @@ def script(wanted: Tables, observed: Observed, applied: str = "") -> tuple[str, 
     before = dict(part.partition("=")[::2] for part in applied.split())
     after = {table: _digest(chains) for table, chains in wanted.items() if chains}
     parts = []
-    for table in JUMPS:
+    for table in TABLES:
         chains = wanted.get(table, {})
         seen = observed.get(table, NOTHING)
-        if before.get(table) != after.get(table) or not _is_whole(table, chains, seen):
+        if before.get(table) != after.get(table) or not _is_whole(chains, seen):
             parts += _table(table, chains, seen)
     return "".join(f"{line}\n" for line in parts), " ".join(
         f"{table}={value}" for table, value in after.items()
@@ -71,32 +76,36 @@ def _digest(chains: Mapping[str, tuple[str, ...]]) -> str:
     return f"{zlib.crc32(text):08x}{zlib.adler32(text):08x}"
 
 
-def _wanted_jumps(
-    table: str, chains: Mapping[str, tuple[str, ...]]
-) -> dict[tuple[str, str], tuple[int, ...]]:
-    return {(builtin, chain): (1,) for builtin, chain in JUMPS[table].items() if chain in chains}
-
-
-def _is_whole(table: str, chains: Mapping[str, tuple[str, ...]], seen: Seen) -> bool:
-    return seen.chains == {
-        chain: len(rules) for chain, rules in chains.items()
-    } and seen.jumps == _wanted_jumps(table, chains)
+def _is_whole(chains: Mapping[str, tuple[str, ...]], seen: Seen) -> bool:
+    counts, jumps = {}, {}
+    for chain, rules in chains.items():
+        if chain.startswith(PREFIX):
+            counts[chain] = len(rules)
+        else:
+            jumps[chain] = tuple(enumerate(rules, 1))
+    return seen.chains == counts and seen.jumps == jumps
 
 
 def _table(table: str, chains: Mapping[str, tuple[str, ...]], seen: Seen) -> list[str]:
     """The lines for one table; none when nothing is there and nothing shall be."""
-    lines = [f":{chain} - [0:0]" for chain in chains]  # makes it, or empties it
-    jumps = _wanted_jumps(table, chains)
-    for (builtin, chain), positions in seen.jumps.items():
-        if jumps.get((builtin, chain)) != positions:
-            lines += [f"-D {builtin} -j {chain}"] * len(positions)
-    lines += [
-        f"-I {builtin} 1 -j {chain}" for builtin, chain in jumps if seen.jumps.get((builtin, chain)) != (1,)
+    ours = {chain: rules for chain, rules in chains.items() if chain.startswith(PREFIX)}
+    jumps = {chain: rules for chain, rules in chains.items() if chain not in ours}
+    lines = [f":{chain} - [0:0]" for chain in ours]  # makes it, or empties it
+    moved = [
+        builtin
+        for builtin in dict.fromkeys((*seen.jumps, *jumps))
+        if seen.jumps.get(builtin, ()) != tuple(enumerate(jumps.get(builtin, ()), 1))
     ]
-    old = [chain for chain in seen.chains if chain not in chains]
+    lines += [f"-D {builtin} {rule}" for builtin in moved for _, rule in seen.jumps.get(builtin, ())]
+    lines += [
+        f"-I {builtin} {place} {rule}"
+        for builtin in moved
+        for place, rule in enumerate(jumps.get(builtin, ()), 1)
+    ]
+    old = [chain for chain in seen.chains if chain not in ours]
     lines += [f"-F {chain}" for chain in old]
     lines += [f"-X {chain}" for chain in old if chain not in seen.held]
-    lines += [f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
+    lines += [f"-A {chain} {rule}" for chain, rules in ours.items() for rule in rules]
     return [f"*{table}", *lines, "COMMIT"] if lines else []
 
 
@@ -104,7 +113,7 @@ def parse_save(text: str) -> dict[str, Seen]:
     """What is of ours in the text of iptables-save."""
     found: dict[str, Seen] = {}
     chains: dict[str, int] = {}
-    jumps: dict[tuple[str, str], tuple[int, ...]] = {}
+    jumps: dict[str, tuple[tuple[int, str], ...]] = {}
     held: set[str] = set()
     positions: dict[str, int] = {}
     table = ""
@@ -114,16 +123,24 @@ def parse_save(text: str) -> dict[str, Seen]:
             table, chains, jumps, held, positions = line[1:].strip(), {}, {}, set(), {}
         elif line.startswith(f":{PREFIX}"):
             chains[words[0][1:]] = 0
-        elif line.startswith("COMMIT") and (chains or jumps) and table in JUMPS:
+        elif line.startswith("COMMIT") and (chains or jumps) and table in TABLES:
             found[table] = Seen(chains, jumps, frozenset(held))
         elif words[:1] == ["-A"]:
             chain = words[1]
             positions[chain] = positions.get(chain, 0) + 1
-            to = words[words.index("-j") + 1] if "-j" in words[:-1] else ""
             if chain in chains:
                 chains[chain] += 1
-            elif to in chains and len(words) == 4 and chain.isupper():
-                jumps[chain, to] = (*jumps.get((chain, to), ()), positions[chain])
+            elif chain.isupper() and (rule := _plain_jump(words[2:])) and words[-1] in chains:
+                jumps[chain] = (*jumps.get(chain, ()), (positions[chain], rule))
             else:
                 held |= chains.keys() & set(words)
     return found
+
+
+def _plain_jump(words: list[str]) -> str:
+    """The rule, when it is nothing but a jump, of all traffic or of an interface's."""
+    if len(words) == 2 and words[0] == "-j":
+        return jump(words[1])
+    if len(words) == 4 and words[0] in ("-i", "-o") and words[2] == "-j":
+        return jump(words[3], words[0], words[1])
+    return ""

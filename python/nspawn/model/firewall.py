@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nspawn.model.forwards import Forward
 
-    #: Rules without their `-A CHAIN`, by table and chain.
+    #: Rules without their `-A CHAIN`, by table and chain.  Those of built-in chains are jumps to ours.
     Tables = Mapping[str, Mapping[str, tuple[str, ...]]]
 
 #: Bits of the connection's mark in which the uplink's number is.
@@ -83,12 +83,12 @@ def notes(family: int, features: Features) -> list[Note]:
                 config.format(f"NETFILTER_XT_TARGET_CONNMARK and {ip}_NF_MANGLE"),
             )
         )
-    if not (features.mangle and features.tcpmss):
+    if not features.tcpmss:
         found.append(
             Note(
                 f"connections through a VPN may stall (IPv{family})",
                 "TCPMSS is missing",
-                config.format(f"NETFILTER_XT_TARGET_TCPMSS and {ip}_NF_MANGLE"),
+                config.format("NETFILTER_XT_TARGET_TCPMSS"),
             )
         )
     return found
@@ -121,52 +121,81 @@ class _Side:
         """A match of the connection's state; nothing where the kernel cannot tell it."""
         return f" -m conntrack --ctstate {states}" if self.features.conntrack else ""
 
+    def _from(self, chain: str) -> tuple[str, ...]:
+        """Jumps of what comes from containers."""
+        return tuple(self._each(f"-i {{}} -j {chain}"))
+
     # What containers send to the machine's loopback, or in its name.  On their interface 127.0.0.0/8 is no
     # martian, because route_localnet is on for forwards from the machine itself.  Best before conntrack; in
     # mangle the replies to 127.0.0.1 are still to the gateway's address, in filter they are not any more.
     def _guard(self) -> list[str]:
         lo = _LOOPBACK[self.family]
-        return self._each(f"-i {{}} -s {lo} -j DROP", f"-i {{}} -d {lo} -j DROP")
+        return [f"-s {lo} -j DROP", f"-d {lo} -j DROP"]
 
     def raw(self) -> dict[str, tuple[str, ...]]:
-        return {"NSPAWN-GUARD": tuple(self._guard())} if self.features.raw else {}
+        if not self.features.raw:
+            return {}
+        return {"PREROUTING": self._from("NSPAWN-GUARD"), "NSPAWN-GUARD": tuple(self._guard())}
 
     def filter(self) -> dict[str, tuple[str, ...]]:
-        return {"NSPAWN-INPUT": tuple(self._input()), "NSPAWN-FORWARD": tuple(self._forward())}
+        to = self._each("-o {} -j NSPAWN-TO")
+        return {
+            "INPUT": self._from("NSPAWN-INPUT"),
+            "FORWARD": (*self._from("NSPAWN-FROM"), *to),
+            "NSPAWN-INPUT": tuple(self._input()),
+            "NSPAWN-FROM": (*self._first(), *self._leaving()),
+            "NSPAWN-TO": (*self._first(), *self._entering()),
+        }
 
     def _input(self) -> list[str]:
         rules = []
         if self.features.conntrack:
-            rules += self._each("-i {}" + self._state("ESTABLISHED,RELATED") + " -j ACCEPT")
+            rules.append("-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
         if self._page:
-            rules += self._each(f"-i {{}} -d 127.0.0.1/32 -p tcp -m tcp --dport {self._page} -j ACCEPT")
+            rules.append(f"-d 127.0.0.1/32 -p tcp -m tcp --dport {self._page} -j ACCEPT")
         if not self.features.raw and not self.features.mangle:
             rules += self._guard()
         for proto in ("udp", "tcp"):
-            rules += self._each(f"-i {{}} -d {self.gateway} -p {proto} -m {proto} --dport 53 -j ACCEPT")
-        return rules + self._each(f"-i {{}} -p {_ICMP[self.family]} -j ACCEPT")
+            rules.append(f"-d {self.gateway} -p {proto} -m {proto} --dport 53 -j ACCEPT")
+        return [*rules, f"-p {_ICMP[self.family]} -j ACCEPT"]
 
-    def _forward(self) -> list[str]:
-        """Everything from containers, to them what belongs to a connection or was forwarded.
+    def _first(self) -> list[str]:
+        """All that a packet of a connection meets when it is passed on: most packets are of one.
 
-        What nearly all packets meet comes first.
+        TCPMSS here and not in mangle, where it would take another chain; the answer to a SYN is of a
+        connection already.
         """
-        rules = []
+        rules = [_CLAMP] if self.features.tcpmss and self.wanted.clamp else []
         if self.features.conntrack:
-            rules += self._each("-i {}" + self._state("ESTABLISHED,RELATED") + " -j ACCEPT")
-        rules += self._each("-o {}" + self._state("ESTABLISHED,RELATED,DNAT") + " -j ACCEPT")
-        for inner in self.wanted.inner if self.features.conntrack else ():
-            rules += self._each(f"-i {inner} -o {{}} -j ACCEPT")
+            rules.append("-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
+        return rules
+
+    def _leaving(self) -> list[str]:
+        """Everything from containers, to each other also."""
+        rules = self._each("-o {} -j ACCEPT")
         if self.features.conntrack:
             # It would leave with its own address, untranslated.
-            rules += self._each("-i {}" + self._state("INVALID") + " -j DROP")
-        proxied = [proxy.address for proxy in self.wanted.proxied] if self.family == 6 else []
+            rules.append("-m conntrack --ctstate INVALID -j DROP")
         if self._translated:
-            rules += self._each("-i {} -j ACCEPT")
-        else:
-            rules += self._each(*(f"-i {{}} -s {address} -j ACCEPT" for address in proxied), "-i {} -j DROP")
-        rules += self._each(*(f"-o {{}} -d {address} -j ACCEPT" for address in proxied))
-        return rules + (self._each("-o {} -j DROP") if self.features.conntrack else [])
+            return [*rules, "-j ACCEPT"]
+        return [*rules, *(f"-s {address} -j ACCEPT" for address in self._proxied), "-j DROP"]
+
+    def _entering(self) -> list[str]:
+        """To containers only what was forwarded."""
+        rules = self._marks() if self._marked else []
+        rules.append(f"{self._state('DNAT')} -j ACCEPT".strip())
+        if self.features.conntrack:
+            rules += [*(f"-d {address} -j ACCEPT" for address in self._proxied), "-j DROP"]
+        return rules
+
+    @property
+    def _proxied(self) -> list[str]:
+        return [proxy.address for proxy in self.wanted.proxied] if self.family == 6 else []
+
+    @property
+    def _marked(self) -> bool:
+        """Whether connections have marks: they are given in filter and of use in mangle only."""
+        return self.features.connmark and self.features.mangle
 
     @property
     def _translated(self) -> bool:
@@ -181,26 +210,23 @@ class _Side:
     def mangle(self) -> dict[str, tuple[str, ...]]:
         if not self.features.mangle:
             return {}
-        before = [] if self.features.raw else self._guard()
-        marks = self._marks() if self.features.connmark else []
-        if marks:
-            before += self._each("-i {} " + _RESTORE)
-        if self.features.tcpmss and self.wanted.clamp:
-            marks += self._each("-i {} " + _CLAMP, "-o {} " + _CLAMP)
-        return {"NSPAWN-REPLY": tuple(before), "NSPAWN-TRANSIT": tuple(marks)}
+        rules = [] if self.features.raw else self._guard()
+        if self._marked and self._marks():
+            rules.append(_RESTORE)
+        return {"PREROUTING": self._from("NSPAWN-REPLY"), "NSPAWN-REPLY": tuple(rules)} if rules else {}
 
     def _marks(self) -> list[str]:
         """New connections to containers remember by which uplink they came.
 
-        In FORWARD, where DNAT is done: connections to the machine itself keep their marks.
+        In FORWARD, where DNAT is done, so that connections to the machine itself keep their marks; behind
+        what lets the others through, where there is conntrack.
         """
         rules = []
         for mark in self.wanted.marks:
             link = mark.link4 if self.family == 4 else mark.link6
-            value = f"{mark.mark << MARK_SHIFT:#x}/{MARK_MASK:#x}"
             if link:
-                new = self._state("NEW")
-                rules += self._each(f"-i {link} -o {{}}{new} -j CONNMARK --set-xmark {value}")
+                value = f"{mark.mark << MARK_SHIFT:#x}/{MARK_MASK:#x}"
+                rules.append(f"-i {link} -j CONNMARK --set-xmark {value}")
         return rules
 
     def nat(self) -> dict[str, tuple[str, ...]]:
@@ -224,12 +250,14 @@ class _Side:
             own = [f"-d {address} -j NSPAWN-DNAT" for address in self._locals()]
             arriving += own
             leaving += [f"-d {_LOOPBACK[self.family]} -j NSPAWN-DNAT", *own]
-        return {
+        made = {
             "NSPAWN-DNAT": tuple(to_containers),
             "NSPAWN-PRE": tuple(arriving),
             "NSPAWN-OUT": tuple(leaving),
             "NSPAWN-POST": tuple(self._sources()),
         }
+        jumps = {"PREROUTING": "NSPAWN-PRE", "OUTPUT": "NSPAWN-OUT", "POSTROUTING": "NSPAWN-POST"}
+        return {builtin: (f"-j {chain}",) for builtin, chain in jumps.items() if made[chain]} | made
 
     def _locals(self) -> list[str]:
         """The machine's own addresses, and the gateway's for containers."""

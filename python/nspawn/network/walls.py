@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nspawn.model.firewall import Features
     from nspawn.model.netplan import FirewallInput, Note
 
-EVERY_TABLE = frozenset(chains.JUMPS)
+EVERY_TABLE = frozenset(chains.TABLES)
 _COMMANDS = {4: "iptables-restore", 6: "ip6tables-restore"}
 
 

@@ -177,6 +177,9 @@ def _lock(name: str, parent: int, undo: ExitStack) -> int:
     at = files.open_folder(name, parent)
     undo.callback(os.close, at)
     fcntl.flock(at, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Between mkdir and flock a `sweep` may have taken it for a leftover.
+    if not os.path.samestat(os.fstat(at), os.stat(name, dir_fd=parent, follow_symlinks=False)):
+        raise Conflict(f"{name} was taken away", "another getroot works here", "Try again.")
     return at
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from nspawn.android import resolver
-from nspawn.errors import NotFound, NspawnError
+from nspawn.errors import Damaged, NotFound, NspawnError
 from nspawn.images import finish, tarball
 from nspawn.images.blobs import Blobs, Kept
 from nspawn.images.fetch import Fetcher
@@ -18,7 +18,7 @@ from nspawn.images.http import Client
 from nspawn.model.image import LAYER
 from nspawn.model.imageref import Distribution
 from nspawn.model.progress import Cancelled, Progress
-from nspawn.service import config, finishing
+from nspawn.service import config, files, finishing
 from nspawn.service.imagesources import Network, source_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 RESERVE = 64 << 20
 #: Layers that arrive at once: one is unpacked, the others fill their buffers meanwhile.
 _AHEAD = 3
+#: How often an image is fetched whose bytes are found to be wrong; from another host, if there is one.
+_ATTEMPTS = 3
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +75,16 @@ def network(layout: Layout, cancelled: Asked, *, keep: bool = False) -> Network:
     resolver.install()
     fetching = config.fetching(layout)
     client = Client(fetching, cancelled=cancelled)
+    store = Blobs(layout.images)
     return Network(
         layout=layout,
         environ=os.environ,
         fetching=fetching,
         client=client,
-        fetcher=Fetcher(client, fetching, cancelled),
+        fetcher=Fetcher(client, fetching, cancelled, store=store),
         cancelled=cancelled,
-        keep=Blobs(layout.images) if keep or fetching.keep else None,
+        store=store,
+        keep=store if keep or fetching.keep else None,
     )
 
 
@@ -132,30 +137,109 @@ def fill(
     """
     image = choice.image
     check_space(target, image, _missing(layout, image) if choice.keep else 0)
-    count = done = 0
-    left_out: dict[str, None] = {}
-    with ExitStack() as undo:
-        for layer, stream in _streams(choice, undo):
-            unpacked = tarball.extract(
-                stream,
-                target,
-                _onwards(report, layer, done, image.size),
-                cancelled,
-                size=layer.size,
-                keep=hold,
-                layer=layer.kind == LAYER,
-            )
-            stream.close()
-            count, done = count + unpacked.bytes, done + (layer.size or 0)
-            left_out.update(dict.fromkeys(unpacked.notes))
-    tarball.check(target)
+    count, left_out = _unpack_surely(choice, target, report, cancelled, hold)
+    if image.config is None or not (image.config.entrypoint or image.config.command):
+        tarball.check(target)  # else there may be one program in it, and no shell
     if cancelled():
         raise Cancelled
     report(Progress(phase="finishing"))  # eight small steps: nobody would see them counted
     finished = finish.finish(target, wish, finishing.facts(layout), _silent)
     if choice.keep:
         _note(layout, image)
-    return Filled(image=image, finished=finished, bytes=count, left_out=tuple(left_out))
+    return Filled(image=image, finished=finished, bytes=count, left_out=left_out)
+
+
+class _WrongBytes(Exception):
+    """What was fetched is not what it had to be.  error: for a person."""
+
+    def __init__(self, error: Damaged) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Watched:
+    """A stream that remembers that its bytes were found to be wrong ones."""
+
+    def __init__(self, stream: LayerStream) -> None:
+        self._stream = stream
+        self.wrong: Damaged | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As the stream's."""
+        try:
+            return self._stream.read(size)
+        except Damaged as error:
+            self.wrong = error
+            raise
+
+    def judge(self) -> Damaged | None:
+        """Why the bytes are wrong, or None: the rest is read for it, the hash tells at the end only."""
+        try:
+            while self.wrong is None and self.read(_CHUNK):
+                pass
+        except Damaged as error:
+            return error
+        return self.wrong
+
+
+def _unpack_surely(
+    choice: Choice, target: str, report: Report, cancelled: Asked, hold: Sequence[int]
+) -> tuple[int, tuple[str, ...]]:
+    """Unpack, also when a mirror sends something else: that host is asked last from then on."""
+    notes: list[str] = []
+    while True:
+        try:
+            count, left_out = _unpack(choice, target, report, cancelled, hold)
+        except _WrongBytes as wrong:
+            if len(notes) + 1 == _ATTEMPTS:
+                raise wrong.error from None
+            notes.append(f"fetched again: {wrong.error}")
+            report(Progress(phase="starting again"))
+            _empty(target)
+        else:
+            return count, (*notes, *left_out)
+
+
+def _unpack(
+    choice: Choice, target: str, report: Report, cancelled: Asked, hold: Sequence[int]
+) -> tuple[int, tuple[str, ...]]:
+    """All layers; bytes of content, and what was left out.  Raises _WrongBytes when another try may help."""
+    count = done = 0
+    left_out: dict[str, None] = {}
+    with ExitStack() as undo:
+        for layer, stream in _streams(choice, undo):
+            watched = _Watched(stream)
+            try:
+                unpacked = tarball.extract(
+                    watched,
+                    target,
+                    _onwards(report, layer, done, choice.image.size),
+                    cancelled,
+                    size=layer.size,
+                    keep=hold,
+                    layer=layer.kind == LAYER,
+                )
+            except Damaged:
+                wrong = watched.judge() if layer.blob is not None and layer.blob.urls else None
+                if wrong is None:
+                    raise  # it is as it was made
+                raise _WrongBytes(wrong) from None
+            stream.close()
+            count, done = count + unpacked.bytes, done + (layer.size or 0)
+            left_out.update(dict.fromkeys(unpacked.notes))
+    return count, tuple(left_out)
+
+
+def _empty(target: str) -> None:
+    """Remove what is in the folder."""
+    with files.folder(target) as at:
+        with os.scandir(at) as found:
+            entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+        for name, is_folder in entries:
+            if is_folder:
+                files.remove_tree(name, at)
+            else:
+                os.unlink(name, dir_fd=at)
 
 
 def check_space(target: str, image: Image, stored: int = 0) -> None:

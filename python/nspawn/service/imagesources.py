@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nspawn.model.image import LayerStream, Source
     from nspawn.model.progress import Asked, Report
 
+#: Of the server's list.
+_QUICK_RETRIES = 2
 #: Endings of archives, for the estimate of their content only.
 _ENDINGS = {
     ".xz": "xz",
@@ -42,7 +44,11 @@ _ENDINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What fetching needs, made once for one piece of work.  keep: where blobs are stored, or None."""
+    """What fetching needs, made once for one piece of work.
+
+    store: what is kept of images, which is never fetched again.  keep: the same, when new blobs are stored
+    there, else None.
+    """
 
     layout: Layout
     environ: Mapping[str, str]
@@ -50,6 +56,7 @@ class Network:
     client: Client
     fetcher: Fetcher
     cancelled: Asked
+    store: Blobs
     keep: Blobs | None
 
 
@@ -127,9 +134,13 @@ def _distribution(network: Network, ref: imageref.Distribution, arch: str) -> So
 
 def server(network: Network) -> ImageServer:
     """The image server of config.toml, or of NSPAWN_IMAGE_SERVER."""
+    from nspawn.images.http import Client
     from nspawn.images.simplestreams import ImageServer
 
-    return ImageServer(network.layout.images, network.fetching, network.client, network.environ)
+    # Its last list is used when it cannot be reached: on a phone without a network that shall not take long.
+    fetching = network.fetching._replace(retries=min(network.fetching.retries, _QUICK_RETRIES))
+    client = Client(fetching, cancelled=network.cancelled, environ=network.environ)
+    return ImageServer(network.layout.images, fetching, client, network.environ)
 
 
 def _registry(network: Network, ref: imageref.Registry, arch: str) -> Source:
@@ -143,6 +154,7 @@ def _registry(network: Network, ref: imageref.Registry, arch: str) -> Source:
         machine=arch,
         credential=registries.find(network.layout, ref.host),
         keep=network.keep,
+        store=network.store,
         environ=network.environ,
     )
 

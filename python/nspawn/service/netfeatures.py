@@ -111,7 +111,7 @@ def _of_tables(found: Features) -> list[Feature]:
         _row(
             "mss clamping",
             "NETFILTER_XT_TARGET_TCPMSS",
-            have=found.tcpmss and found.mangle,
+            have=found.tcpmss,
             cost="Some connections through a VPN may stall.",
         ),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from nspawn.container.client import Client
@@ -14,7 +14,7 @@ from nspawn.layout import Layout
 from nspawn.sites import HOME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nspawn.service.containers import Containers
 
@@ -45,7 +45,7 @@ def still(containers: Containers, name: str) -> Iterator[None]:
         if containers.get(name).state.frozen != state.frozen:
             raise _moved(name)
         return
-    with _thawer(containers.layout, name):
+    with _thawer(containers.layout, name) as thawed:
         try:
             containers.freeze(name)
         except Unsupported as error:
@@ -61,6 +61,7 @@ def still(containers: Containers, name: str) -> Iterator[None]:
                 raise _moved(name)
         finally:
             _thaw(containers.client, name)
+            thawed()
 
 
 def _moved(name: str) -> Conflict:
@@ -101,8 +102,11 @@ def _frozen(path: str, text: str) -> bool | None:
 
 
 @contextmanager
-def _thawer(layout: Layout, name: str) -> Iterator[None]:
-    """A process that thaws it should ours be killed: frozen for ever, it would look as if it hung."""
+def _thawer(layout: Layout, name: str) -> Iterator[Callable[[], None]]:
+    """A process that thaws it unless it is told that this is done: ours may be killed, or interrupted twice.
+
+    Frozen for ever, a container would look as if it hung.
+    """
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-B", "-c", _THAWER, f"{HOME}/python", layout.root, name],
         stdin=subprocess.PIPE,
@@ -110,15 +114,19 @@ def _thawer(layout: Layout, name: str) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert process.stdin is not None
+    sink = process.stdin
+    assert sink is not None
+
+    def thawed() -> None:
+        with suppress(OSError):
+            sink.write(b"done")
+            sink.flush()
+
     try:
-        yield
+        yield thawed
     finally:
-        try:
-            process.stdin.write(b"done")
-            process.stdin.close()
-        except OSError:
-            pass
+        with suppress(OSError):
+            sink.close()
         process.wait()
 
 

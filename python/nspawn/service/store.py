@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _FILE = "container.toml"
 #: The last settings that were good: written after each change, and at each start that read them.
 _GOOD = "container.toml.good"
+#: Seconds to wait for who else changes a container, and between two looks.
+_PATIENCE, _PACE = 15.0, 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +93,12 @@ class Store:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[int]:
-        """`open`, held against every other change of this container, in whatever process."""
+        """`open`, held against every other change of this container, in whatever process.
+
+        Conflict when another holds it for long: a copy or an archive is being made of it.
+        """
         with self.open(name) as descriptor:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor, name)
             if not self._is_there(name, descriptor):
                 raise Conflict(f"the container {name!r} was just renamed or removed")
             yield descriptor
@@ -113,6 +119,22 @@ class Store:
         """Write the settings and the good copy; on failure the old ones stay."""
         with self.open(name) as descriptor:
             save(descriptor, value)
+
+
+def _lock(descriptor: int, name: str) -> None:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Conflict(
+                    f"{name} is busy",
+                    "something that takes long is being done with it: a clone, an export",
+                    "Try again when that has ended.",
+                ) from None
+        time.sleep(_PACE)
 
 
 def load(at: int, name: str) -> Loaded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import stat
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
     from nspawn.model.settings import Settings
     from nspawn.service.containers import Containers
+
+
+#: Seconds without any progress before a stream is given up.
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +98,9 @@ def export(
             _dumps(),
         )
 
+        # A container must not stay frozen because a browser went to sleep over its download.
+        patience = _PATIENCE if isinstance(file, int) else math.inf
+
         def pack(out: int, compress: str) -> archive.Packed:
             with still(containers, name):
                 return archive.pack(
@@ -103,6 +111,7 @@ def export(
                     cancelled,
                     compress=compress,
                     mounted=_mounted(rootfs),
+                    patience=patience,
                 )
 
         if isinstance(file, int):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response, jsonify, request
 
 from nspawn.errors import NspawnError
+from nspawn.images import archive
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Report
 from nspawn.service.jobs import Result
@@ -65,7 +66,7 @@ def transfer_routes(services: Services, streams: Streams) -> Blueprint:
         return Response(
             _Download(services, name, streams),
             content_type="application/octet-stream",
-            headers={"Content-Disposition": f'attachment; filename="{name}.tar"'},
+            headers={"Content-Disposition": f'attachment; filename="{name}.tar.{archive.compression("")}"'},
         )
 
     return routes

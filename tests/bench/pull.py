@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""What is measured of images: fetch, check and unpack one archive.  pull.py URL SHA256 FOLDER.
+
+A path in place of the URL is read and checked without a network.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+_PYTHON = Path(__file__).resolve().parent.parent.parent / "python"
+sys.path.insert(0, str(_PYTHON))
+
+from nspawn import sites  # noqa: E402
+
+
+def main(url: str, digest: str, target: str) -> int:
+    """Prints the most memory (KiB) of this process, and of those that it started."""
+    from nspawn.images import tarball
+    from nspawn.images.fetch import Fetcher, open_file
+    from nspawn.model.blob import Blob
+    from nspawn.model.fetching import Fetching
+
+    if "://" in url:
+        sites.add_site_packages()
+        from nspawn.images.http import Client
+
+        fetching = Fetching()
+        stream = Fetcher(Client(fetching), fetching).open(Blob(digest=digest, urls=(url,)))
+    else:
+        stream = open_file(url, digest=digest)
+    with stream:
+        tarball.extract(stream, target, lambda _step: None, lambda: False, size=stream.size)
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    print(*(resource.getrusage(kind).ru_maxrss for kind in kinds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
