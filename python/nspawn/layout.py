@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 #: What the spawner, and the programs that it starts, may know of the environment that it was started from.
 PASSED_ON = (
+    "ALL_PROXY",
     "ANDROID_ART_ROOT",
     "ANDROID_DATA",
     "ANDROID_I18N_ROOT",

@@ -145,6 +145,13 @@ def test_a_clone_is_the_same_with_an_identity_of_its_own(box: Named) -> None:
         line for line in ours if "./etc|" not in line
     ]
     assert blocks(rootfs(box, "twin") / "d/hole") == blocks(rootfs(box, "box") / "d/hole")
+    # So has an import beside the original, and none that brings it back.
+    packed = box("export", "box", "-").stdout
+    assert b"machine-id of its own" in box("import", "-", "third", stdin=packed).stderr
+    assert (rootfs(box, "third") / "etc/machine-id").read_text() not in (machine_id, "0" * 32 + "\n")
+    box.ok("rename", "box", "old")
+    assert b"machine-id" not in box("import", "-", stdin=packed).stderr
+    assert (rootfs(box, "box") / "etc/machine-id").read_text() == "0" * 32 + "\n"
     # Two of a kind: writing to one changes nothing of the other.
     (rootfs(box, "twin") / "d/large").write_text("changed")
     assert (rootfs(box, "box") / "d/large").stat().st_size == 1_000_001
@@ -297,6 +304,10 @@ def test_a_full_disk(box: Named, tmp_path: Path) -> None:
         assert done.status == 1
         assert "No space left" in done.err
         assert os.listdir(other.folder()) == ["box"]
+        done = other("export", "box", place / "b.tar")  # on the disk of the containers something stays free
+        assert done.status == 1
+        assert "No space left" in done.err
+        assert not (place / "b.tar").exists()
 
 
 def test_what_is_mounted_below_is_not_entered(box: Named, tmp_path: Path) -> None:

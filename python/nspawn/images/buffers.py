@@ -38,14 +38,16 @@ class Memory:
         self._size += len(data)
 
     def take(self, size: int) -> bytes:
-        if not self._pieces:
-            return b""
-        data = self._pieces.popleft()
-        if len(data) > size:
-            self._pieces.appendleft(data[size:])
-            data = data[:size]
-        self._size -= len(data)
-        return data
+        parts: list[bytes] = []
+        while size > 0 and self._pieces:
+            data = self._pieces.popleft()
+            if len(data) > size:
+                self._pieces.appendleft(data[size:])
+                data = data[:size]
+            parts.append(data)
+            size -= len(data)
+            self._size -= len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class Stored:

@@ -329,6 +329,9 @@ class Client:
             raise connections.failure(address, error) from None
         finally:
             watchdog.cancel()
+        if call.stopped:  # http.client takes the end of a connection for the end of the headers
+            answer.close()
+            raise Stalled(f"{address.netloc} cannot be reached", "its answer did not begin in time")
         return Response(address, answer, decode=decode)
 
     def _shared(self) -> Session:

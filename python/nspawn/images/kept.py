@@ -90,11 +90,9 @@ def _read(name: str, at: int) -> Kept:
     what = f"the record {name[:80]} cannot be used"
     hint = "Remove it (images/index in nspawn's folder), and fetch the image again."
     try:
-        document = json.loads(files.read(name, at))
+        return _parse(json.loads(files.read(name, at)), name.removesuffix(_SUFFIX))
     except (ValueError, RecursionError) as error:
         raise Damaged(what, str(error)[:200], hint) from None
-    try:
-        return _parse(document, name.removesuffix(_SUFFIX))
     except NspawnError as error:
         raise Damaged(what, str(error), hint) from None
 

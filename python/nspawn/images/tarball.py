@@ -191,17 +191,15 @@ def _close(stream: IO[bytes]) -> None:
 
 
 def _answer(child: subprocess.Popen[bytes], cancelled: Asked, what: str = _WHAT) -> Unpacked:
-    while True:
-        if cancelled():
-            raise Cancelled
-        try:
-            status = child.wait(_PATIENCE)
-            break
-        except subprocess.TimeoutExpired:
-            continue
     assert child.stdout is not None
     assert child.stderr is not None
+    poll = select.poll()
+    poll.register(child.stdout, select.POLLIN)
+    while not poll.poll(_PATIENCE * 1000):
+        if cancelled():
+            raise Cancelled
     text = child.stdout.read()
+    status = child.wait()
     try:
         answer = json.loads(text)
     except ValueError:

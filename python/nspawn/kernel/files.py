@@ -46,10 +46,11 @@ def read(name: str, at: int | None = None) -> bytes:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise Damaged(f"{name} cannot be read", "it is not a file") from None
         raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise Damaged(f"{name} cannot be read", "it is not a file")
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Damaged(f"{name} cannot be read", "it is not a file")
         if status.st_size > _LARGEST:
             raise Damaged(f"{name} cannot be read", f"it has {status.st_size} bytes")
         return file.read(_LARGEST)
