@@ -46,8 +46,9 @@ PACKAGES = (
 MODULE = "/data/adb/modules/nspawn"
 PYTHON = "python/bin/python3.13"
 LIBRARY = "python/lib/python3.13"
-#: Loaded by name, not because an ELF file needs it: glibc's threads end through it.
-BY_NAME = ("libgcc_s.so.1",)
+#: Loaded by name, not because an ELF file needs it: glibc's threads end through the first, and archives are
+#: unpacked by the second.
+BY_NAME = ("libgcc_s.so.1", "libzstd.so.1")
 #: Segments must begin on pages of 16 kB on newer phones; Debian's own files of arm64 allow 64 kB.
 PAGE_SIZES = {"aarch64": 65536, "x86_64": 4096}
 

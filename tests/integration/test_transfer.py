@@ -297,6 +297,10 @@ def test_a_full_disk(box: Named, tmp_path: Path) -> None:
         assert done.status == 1
         assert "No space left" in done.err
         assert os.listdir(other.folder()) == ["box"]
+        done = other("export", "box", place / "b.tar")  # on the disk of the containers something stays free
+        assert done.status == 1
+        assert "No space left" in done.err
+        assert not (place / "b.tar").exists()
 
 
 def test_what_is_mounted_below_is_not_entered(box: Named, tmp_path: Path) -> None:

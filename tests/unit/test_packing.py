@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from nspawn.errors import Damaged
-from nspawn.images import archive, head, tarwriter, xzblocks
+from nspawn.images import archive, head, tarball, tarwriter, xzblocks
 from nspawn.model import exported
 from nspawn.model.progress import Cancelled, Progress
 from nspawn.model.settings import Autostart, Network, Settings
@@ -201,3 +201,26 @@ def test_a_copy_can_be_cancelled(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         archive.copy(str(tmp_path / "from"), str(tmp_path / "to"), steps.append, lambda: bool(steps))
     assert not subprocess.run(["pgrep", "-f", "images/pack"], capture_output=True, check=False).stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the child makes it its root")
+def test_what_is_packed_can_be_unpacked_however_deep(tmp_path: Path) -> None:
+    tree, target = tmp_path / "from", tmp_path / "to"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin/sh").write_text("#!")
+    (tree / "bin/sh").chmod(0o755)
+    target.mkdir()
+    deep = tree
+    for index in range(256):
+        deep /= f"d{index}"
+    deep.mkdir(parents=True)
+    (deep / "too deep").write_text("")
+    with open(tmp_path / "a.tar", "w+b") as file:
+        packed = archive.pack(
+            str(tree), file.fileno(), ("first", "text"), lambda _step: None, lambda: False, compress="none"
+        )
+        assert packed.notes == ("1 files were left out: their paths are too long or too deep",)
+        file.seek(0)
+        tarball.extract(file, str(target), lambda _step: None, lambda: False)
+    assert (target / deep.relative_to(tree)).is_dir()
+    shutil.rmtree(tmp_path / "from/d0")

@@ -17,6 +17,7 @@ import pytest
 
 from nspawn.errors import Unsupported, UsageError
 from nspawn.images import tarball, tarheaders
+from nspawn.kernel import zstd
 from nspawn.model.progress import Cancelled, Progress
 from tests.support.tars import Archive, extract, refused, surroundings
 
@@ -66,7 +67,18 @@ def test_zstd(target: Path) -> None:
 
 
 def test_zstd_without_its_program(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Archive().shell().add("x", os.urandom(500_000)).data()
+    packed = subprocess.run(["zstd", "-qc"], input=data, stdout=subprocess.PIPE, check=True).stdout
     monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert extract(packed, target).bytes == 500_002
+    shutil.rmtree(target)
+    target.mkdir()
+    assert refused(packed[:-1000], target)
+
+
+def test_zstd_without_anything(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    monkeypatch.setattr(zstd, "find", lambda: "")
     with pytest.raises(Unsupported, match="zstd"):
         extract(b"\x28\xb5\x2f\xfd" + bytes(100), target)
 

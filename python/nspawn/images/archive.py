@@ -7,7 +7,6 @@ import json
 import math
 import os
 import select
-import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nspawn.errors import NspawnError, Unsupported
+from nspawn.images import zstandard
 from nspawn.images.walk import Counts
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 
@@ -30,6 +30,9 @@ COMPRESSIONS = {".tar": "none", ".tar.xz": "xz", ".txz": "xz", ".tar.zst": "zst"
 #: More threads of xz would need more memory than a phone may have to spare.
 _MOST_THREADS = 4
 _MESSAGE = 1 << 12
+#: Bytes of the disk of the containers that stay free.
+_RESERVE = 64 << 20
+_FREE_SOME = "Free some space and try again."
 
 
 class Readable(Protocol):
@@ -55,11 +58,9 @@ def compression(name: str) -> str:
     """
     found = next((what for ending, what in COMPRESSIONS.items() if name.endswith(ending)), "")
     if not found:
-        return "zst" if shutil.which("zstd") else "xz"
-    if found == "zst" and not shutil.which("zstd"):
-        raise Unsupported(
-            f"{name} cannot be written", "the program zstd is not here", "Name it .tar.xz instead."
-        )
+        return "zst" if zstandard.found() else "xz"
+    if found == "zst" and not zstandard.found():
+        raise Unsupported(f"{name} cannot be written", "zstd is not here", "Name it .tar.xz instead.")
     return found
 
 
@@ -84,6 +85,7 @@ def pack(
     with ExitStack() as undo:
         if compress == "none":
             child = _Child("tar", rootfs, order, out, -1, (), undo, patience)
+            child.leave_room(out, rootfs)
             return child.follow("packing", report, cancelled)
         reader, writer = os.pipe()
         try:
@@ -99,6 +101,7 @@ def pack(
         finally:
             os.close(reader)
             os.close(writer)
+        child.leave_room(out, rootfs)
         return child.follow("packing", report, cancelled, filter_)
 
 
@@ -124,7 +127,7 @@ def copy(
 
 def _filter_words(compress: str) -> list[str]:
     if compress == "zst":
-        return [shutil.which("zstd") or "zstd", "-q", "-T0", "-c"]
+        return zstandard.command("the archive cannot be written", compress=True)
     threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     return [sys.executable, "-I", "-S", "-B", _XZ, str(threads)]
 
@@ -144,6 +147,7 @@ class _Child:
         patience: float = math.inf,
     ) -> None:
         self._patience = patience
+        self._disk = -1
         self._what = "the archive was not written" if what == "tar" else "the files were not copied"
         self._progress, theirs = os.pipe()
         undo.callback(os.close, self._progress)
@@ -168,6 +172,11 @@ class _Child:
         except BrokenPipeError:
             pass  # it ended: the missing answer tells
 
+    def leave_room(self, out: int, rootfs: str) -> None:
+        """Fail before the disk is full that the containers are on: a phone without room stops working."""
+        if os.fstat(out).st_dev == os.stat(rootfs).st_dev:
+            self._disk = out
+
     def follow(
         self, phase: str, report: Report, cancelled: Asked, filter_: subprocess.Popen[bytes] | None = None
     ) -> Packed:
@@ -184,7 +193,7 @@ class _Child:
         if filter_ is not None:
             self._wait(filter_, cancelled)
         if "error" in answer:
-            hint = "Free some space and try again." if answer.get("full") else ""
+            hint = _FREE_SOME if answer.get("full") else ""
             raise NspawnError(self._what, answer["error"], hint)
         if "counts" not in answer:
             raise NspawnError(
@@ -202,6 +211,7 @@ class _Child:
         while True:
             if cancelled():
                 raise Cancelled
+            self._check_room()
             if not poll.poll(100):
                 self._must_move(last)
                 continue
@@ -211,6 +221,13 @@ class _Child:
                 return
             *lines, held = (held + data).split(b"\n")
             yield from lines
+
+    def _check_room(self) -> None:
+        if self._disk < 0:
+            return
+        disk = os.fstatvfs(self._disk)
+        if disk.f_bavail * disk.f_frsize < _RESERVE:
+            raise NspawnError(self._what, os.strerror(errno.ENOSPC), _FREE_SOME)
 
     def _must_move(self, since: float) -> None:
         if time.monotonic() - since > self._patience:
@@ -234,14 +251,14 @@ class _Child:
         said = filter_.stderr.read(_MESSAGE).decode("utf-8", "replace").strip().rpartition("\n")[2]
         full = os.strerror(errno.ENOSPC) in said
         why = os.strerror(errno.ENOSPC) if full else said or f"the compressor ended with {filter_.returncode}"
-        raise NspawnError(self._what, why, "Free some space and try again." if full else "")
+        raise NspawnError(self._what, why, _FREE_SOME if full else "")
 
 
 def _notes(counts: Counts) -> Iterator[str]:
     for count, text in (
         (counts.sockets, "sockets were left out: they live only with their programs"),
         (counts.mounts, "places where something else is mounted were not entered"),
-        (counts.long, "files were left out: their paths are too long"),
+        (counts.long, "files were left out: their paths are too long or too deep"),
         (counts.gone, "files went away meanwhile"),
         (counts.changed, "files changed meanwhile, and are not whole"),
         (counts.nodes, "device nodes could not be made"),

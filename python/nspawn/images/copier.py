@@ -13,6 +13,8 @@ from nspawn.images import walk
 #: ioctl_ficlone(2), the same number on all machines but a few that no phone is.
 _FICLONE = 0x40049409
 _CHUNK = 1 << 20
+#: Bytes of the disk that stay free, and how often that is looked at: a phone without any stops working.
+_RESERVE, _LOOK_EVERY = 64 << 20, 8 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: What file systems say that cannot do something.
@@ -32,6 +34,7 @@ class Copier:
         self._missing: set[str] = set()
         self._reflink = True
         self._in_kernel = True
+        self._unseen = _LOOK_EVERY
         self._folders: list[tuple[walk.Entry, list[tuple[str, bytes]]]] = []
 
     def add(self, entry: walk.Entry) -> None:
@@ -120,7 +123,17 @@ class Copier:
                     break
                 offset += done
                 self._tick(done)
+                self._check_room(done)
         os.ftruncate(fresh, size)
+
+    def _check_room(self, written: int) -> None:
+        self._unseen += written
+        if self._unseen < _LOOK_EVERY:
+            return
+        self._unseen = 0
+        disk = os.fstatvfs(self._target)
+        if disk.f_bavail * disk.f_frsize < _RESERVE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _move(self, source: int, fresh: int, offset: int, length: int) -> int:
         if self._in_kernel:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import bz2
 import lzma
-import shutil
 import subprocess
 import threading
 import zlib
 from typing import TYPE_CHECKING
 
-from nspawn.errors import Damaged, NspawnError, Unsupported
+from nspawn.errors import Damaged, NspawnError
+from nspawn.images import zstandard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,11 +113,8 @@ def _begin(held: bytes) -> bytes:
 
 
 def _zstd(held: bytes) -> bytes:
-    program = shutil.which("zstd")
-    if program is None:
-        raise Unsupported(_WHAT, "it is compressed by zstd, which is not here", "Install zstd, or use xz.")
     process = subprocess.Popen(
-        [program, "-dcq", "--memory=256MB"],
+        zstandard.command(_WHAT),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -12,7 +12,6 @@ import gzip
 import lzma
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, cast
 
 from nspawn.errors import Damaged, NspawnError, Unsupported
+from nspawn.images import zstandard
 from nspawn.model.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -177,23 +177,16 @@ def _xz(source: _Counted) -> Iterator[bytes]:
             data = more.lstrip(b"\0")
 
 
-def _zstd_program() -> str:
-    path = shutil.which("zstd")
-    if path is None:
-        raise Unsupported(_WHAT, "it is compressed by zstd, which is not here", "Install zstd, or use gzip.")
-    return path
-
-
 def _zstd_beginning(head: bytes, size: int) -> bytes:
     try:
-        path = _zstd_program()
+        command = zstandard.command(_WHAT)
     except Unsupported:
         return b""
     with tempfile.TemporaryFile() as file:
         file.write(head)
         file.seek(0)
         with subprocess.Popen(
-            [path, "-dcq", f"--memory={_MOST_MEMORY}"],
+            command,
             stdin=file,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -207,7 +200,7 @@ def _zstd_beginning(head: bytes, size: int) -> bytes:
 def _zstd(source: _Counted, descriptor: int, undo: ExitStack) -> None:
     """The program writes into the file itself; it cannot write more than there is room for."""
     child = subprocess.Popen(
-        [_zstd_program(), "-dcq", f"--memory={_MOST_MEMORY}"],
+        zstandard.command(_WHAT),
         stdin=subprocess.PIPE,
         stdout=descriptor,
         stderr=subprocess.DEVNULL,

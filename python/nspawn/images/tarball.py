@@ -6,14 +6,14 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
-from nspawn.errors import Damaged, NspawnError, Unsupported, UsageError
+from nspawn.errors import Damaged, NspawnError, UsageError
+from nspawn.images import zstandard
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 from nspawn.model.runspec import INITS, SHELLS
 
@@ -92,7 +92,7 @@ def extract(
         _widen(sink)
         program = None
         if compression == "zst":
-            program = _decompress("zstd", sink, undo)
+            program = _decompress(zstandard.command(_WHAT), sink, undo)
             sink = program.stdin
             assert sink is not None
             _widen(sink)
@@ -152,15 +152,10 @@ def _start(
     return child
 
 
-def _decompress(program: str, sink: IO[bytes], undo: ExitStack) -> subprocess.Popen[bytes]:
-    """Put the program before the sink."""
-    path = shutil.which(program)
-    if path is None:
-        raise Unsupported(
-            _WHAT, f"it is compressed by {program}, which is not here", f"Install {program}, or use xz."
-        )
+def _decompress(command: list[str], sink: IO[bytes], undo: ExitStack) -> subprocess.Popen[bytes]:
+    """Put the filter before the sink."""
     filter_ = subprocess.Popen(
-        [path, "-dcq"],
+        command,
         stdin=subprocess.PIPE,
         stdout=sink,
         stderr=subprocess.DEVNULL,
@@ -196,17 +191,15 @@ def _close(stream: IO[bytes]) -> None:
 
 
 def _answer(child: subprocess.Popen[bytes], cancelled: Asked, what: str = _WHAT) -> Unpacked:
-    while True:
-        if cancelled():
-            raise Cancelled
-        try:
-            status = child.wait(_PATIENCE)
-            break
-        except subprocess.TimeoutExpired:
-            continue
     assert child.stdout is not None
     assert child.stderr is not None
+    poll = select.poll()
+    poll.register(child.stdout, select.POLLIN)
+    while not poll.poll(_PATIENCE * 1000):
+        if cancelled():
+            raise Cancelled
     text = child.stdout.read()
+    status = child.wait()
     try:
         answer = json.loads(text)
     except ValueError:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 #: A path that is longer cannot be made again (PATH_MAX).
 _LONGEST_PATH = 4090
+#: Of folders below each other: `untar` takes no more.
+_DEEPEST = 256
 #: Labels of the policy here mean nothing, or harm, elsewhere; a file gets its own where it is made.
 _FOREIGN_XATTRS = ("security.selinux", "security.ima", "security.evm")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -64,7 +66,7 @@ def walk(mounted: Collection[str], counts: Counts) -> Iterator[Entry]:
             prefixes.pop()
             continue
         path = prefixes[-1] + name
-        if len(os.fsencode(path)) > _LONGEST_PATH:
+        if len(prefixes) > _DEEPEST or len(os.fsencode(path)) > _LONGEST_PATH:
             counts.long += 1
             continue
         try:

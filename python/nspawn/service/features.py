@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import nspawn
 from nspawn.errors import NspawnError
-from nspawn.images import builtin
+from nspawn.images import builtin, zstandard
 from nspawn.kernel import cgroup, config, namespaces
 from nspawn.model import features as wanted
 from nspawn.model.guard import FEATURES
@@ -183,11 +182,11 @@ def of_programs() -> list[Feature]:
     except NspawnError as error:
         cost = "`--image builtin` is not possible."
         found = [Feature(name="built-in rootfs", have=False, why=error.why, cost=cost, hint=error.hint)]
-    zstd = shutil.which("zstd")
+    zstd = zstandard.found()
     if zstd:
         found.append(Feature(name="zstd", have=True, how=zstd))
     else:
-        why, cost = "there is no zstd program", "Archives compressed by zstd cannot be unpacked."
+        why, cost = "there is no zstd", "Archives compressed by zstd cannot be read or written."
         found.append(Feature(name="zstd", have=False, why=why, cost=cost, hint="Use gzip or xz instead."))
     return found
 

@@ -1,0 +1,36 @@
+"""What packs and unpacks zstd: the program, or a filter of ours on the library that comes along."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from nspawn.errors import Unsupported
+
+_FILTER = f"{os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}/entry/zstd.py"
+_MOST_MEMORY = "--memory=128MB"
+
+
+def found() -> str:
+    """What does it: the program's path, or the library; "" when neither is here."""
+    path = shutil.which("zstd")
+    if path:
+        return path
+    from nspawn.kernel import zstd
+
+    return zstd.find()
+
+
+def command(what: str, *, compress: bool = False) -> list[str]:
+    """The command of a filter from standard input to standard output.
+
+    what: does not happen without it, for the error.  Raises Unsupported when there is nothing to do it.
+    """
+    path = shutil.which("zstd")
+    if path:
+        return [path, "-q", "-T0", "-c"] if compress else [path, "-dcq", _MOST_MEMORY]
+    if not found():
+        hint = "Install zstd, or use xz." if compress else "Install zstd, or use gzip or xz."
+        raise Unsupported(what, "zstd is needed for it, which is not here", hint)
+    return [sys.executable, "-I", "-S", "-B", _FILTER, "compress" if compress else "decompress"]
