@@ -145,6 +145,13 @@ def test_a_clone_is_the_same_with_an_identity_of_its_own(box: Named) -> None:
         line for line in ours if "./etc|" not in line
     ]
     assert blocks(rootfs(box, "twin") / "d/hole") == blocks(rootfs(box, "box") / "d/hole")
+    # So has an import beside the original, and none that brings it back.
+    packed = box("export", "box", "-").stdout
+    assert b"machine-id of its own" in box("import", "-", "third", stdin=packed).stderr
+    assert (rootfs(box, "third") / "etc/machine-id").read_text() not in (machine_id, "0" * 32 + "\n")
+    box.ok("rename", "box", "old")
+    assert b"machine-id" not in box("import", "-", stdin=packed).stderr
+    assert (rootfs(box, "box") / "etc/machine-id").read_text() == "0" * 32 + "\n"
     # Two of a kind: writing to one changes nothing of the other.
     (rootfs(box, "twin") / "d/large").write_text("changed")
     assert (rootfs(box, "box") / "d/large").stat().st_size == 1_000_001

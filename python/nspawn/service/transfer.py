@@ -157,6 +157,7 @@ def import_(
         found = exported.read(data)
         name = name or found.name
         value, notes = (exported.own(found.settings), []) if trusted else exported.harmless(found.settings)
+        beside = name != found.name and place.has(found.name)
         if found.machine and found.machine != os.uname().machine:
             notes.append(f"it is of another kind of machine ({found.machine}): its programs may not run")
 
@@ -166,6 +167,8 @@ def import_(
             notes.extend(unpacked.notes)
             with files.folder(target) as root:
                 _remove_member(root)
+                if beside and finish.renew_machine_id(root):
+                    notes.append(f"it has a machine-id of its own: {found.name} is here too")
             return value
 
         making.make(place, name, value, fill, report, cancelled)
