@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import faultserver
 from tests.support.zips import PLACE, TARGETS, build_zip, unpack
 from tools.bundle import MODULE, Target, own_target
 from tools.emulator import emulator
@@ -130,6 +132,43 @@ print(len(ssl.create_default_context().get_ca_certs()) > 100)
         "SSL_CERT_FILE": f"{SITE}/certifi/cacert.pem",
     }
     assert phone.python("-c", code, **environment) == "CET\nTrue\n"
+
+
+FETCH = """
+import os
+import sys
+sys.path.append({ours!r})
+from nspawn.images.blobs import Blobs
+from nspawn.images.fetch import Fetcher
+from nspawn.images.http import Client
+from nspawn.model.blob import Blob
+from nspawn.model.fetching import Fetching
+fetching = Fetching(retries=1)
+blob = Blob(digest={digest!r}, urls=({url!r},))
+try:
+    Client(fetching).get({url!r})
+except Exception as error:
+    print(error)
+os.environ["SSL_CERT_FILE"] = "/tmp/own.pem"
+with Fetcher(Client(fetching), fetching).open(blob, keep=Blobs("/tmp/images")) as stream:
+    while stream.read(65536):
+        pass
+print(stream.done)
+"""
+
+
+def test_it_fetches_by_tls_and_trusts_nobody_but_whom_it_is_told(phone: Phone, tmp_path: Path) -> None:
+    data = os.urandom(1_000_000)
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    with faultserver.serving(tmp_path) as server:
+        server.files["/blob"] = data
+        server.faults["/blob"] = faultserver.Fault(cut=300_000)
+        shutil.copy(server.certificate, phone.root / "tmp/own.pem")
+        code = FETCH.format(ours=f"{MODULE}/python", digest=digest, url=f"{server.url}/blob")
+        without, with_ = phone.python("-c", code).splitlines()
+    assert "the certificate is not trusted" in without
+    assert with_ == "1000000"
+    assert (phone.root / f"tmp/images/blobs/sha256/{digest[7:]}").read_bytes() == data
 
 
 def test_the_command_starts(phone: Phone) -> None:

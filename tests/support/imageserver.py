@@ -48,6 +48,8 @@ def certificate(folder: Path, *more: str) -> Path:
         names = ",".join(("subjectAltName=IP:127.0.0.1", "DNS:localhost", *more))
         words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
         words += ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", names]
+        # Python 3.13 is strict about authorities (RFC 5280, 4.2.1.3).
+        words += ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
         check([*words, "-keyout", str(key), "-out", str(path)])
     return path
 

@@ -8,7 +8,6 @@ CRC.  Facts: "The .xz File Format", version 1.2.1.
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import struct
 import threading
@@ -122,7 +121,7 @@ class Blocks:
         self._work: SimpleQueue[tuple[Job, Block] | None] = SimpleQueue()
         self._order: SimpleQueue[Job | BaseException | None] = SimpleQueue()
         self._threads = threads
-        self._index = hashlib.sha256()
+        self._index = 0  # a sum over what the index must say
         self._count = 0
 
     def pieces(self) -> Iterator[bytes]:
@@ -146,7 +145,8 @@ class Blocks:
             while (block := next_block(self._source)) is not None:
                 if block.compressed is None or block.size is None:
                     raise Refused("its blocks are of several kinds", "Pack it again by xz.")
-                self._index.update(struct.pack("<QQ", self._unpadded(block), block.size))
+                record = struct.pack("<QQ", self._unpadded(block), block.size)
+                self._index = zlib.crc32(record, self._index)
                 self._count += 1
                 if 2 * block.cost() > self._memory:
                     self._alone(block)
@@ -212,15 +212,15 @@ class Blocks:
 
     def _close(self) -> None:
         """Compare the index with what was there; then the footer."""
-        read = hashlib.sha256()
+        read = 0
         crc = Crc(self._source, b"\0")
         count = crc.varint()
         if count != self._count:
             raise _damaged("the index")
         for _ in range(count):
-            read.update(struct.pack("<QQ", crc.varint(), crc.varint()))
+            read = zlib.crc32(struct.pack("<QQ", crc.varint(), crc.varint()), read)
         crc.padding()
-        if read.digest() != self._index.digest() or crc.sum != self._source.exactly(4):
+        if read != self._index or crc.sum != self._source.exactly(4):
             raise _damaged("the index")
         if self._source.exactly(12) != footer(self._head, crc.size + 4):
             raise _damaged("the end")
