@@ -373,7 +373,10 @@ def test_without_the_server(get: Callable[..., Result], server: ImageServer, tmp
     assert "debian:trixie" in listed.out
     kept = get("debian", "--keep", "-o", "again")
     assert kept.status == 0, str(kept)
-    assert get("alpine").status == 1
+    shutil.rmtree(tmp_path / "state/images/blobs")
+    gone = get("debian", "-o", "third")
+    assert gone.status == 1
+    assert "cannot be reached" in gone.err
     assert left(tmp_path) == ["again", "debian_trixie"]
 
 
