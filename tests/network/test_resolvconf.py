@@ -175,8 +175,7 @@ def test_network_services_of_the_guest_are_told_in_its_run(here: LabProgram, bus
 @pytest.fixture
 def guest(needs_root: None, tmp_path: Path) -> Iterator[Path]:
     """A Debian with systemd, its resolver and its network service, which asks for DHCP on eth0."""
-    packages = (*trees.WITH_SYSTEMD, "systemd-resolved", "libnss-resolve", "libnss-myhostname")
-    base = trees.debian(trees.cache_folder(REPOSITORY), packages)
+    base = trees.debian(trees.cache_folder(REPOSITORY), trees.WITH_RESOLVER)
     with trees.layered(base, tmp_path / "guest") as place:
         (place / "etc/resolv.conf").unlink(missing_ok=True)
         (place / "etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")

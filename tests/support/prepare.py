@@ -42,6 +42,7 @@ def systems() -> list[Step]:
     return [
         ("Debian", partial(rootfs.debian, cache, rootfs.PLAIN)),
         ("Debian with systemd", partial(rootfs.debian, cache, rootfs.WITH_SYSTEMD)),
+        ("Debian with systemd-resolved", partial(rootfs.debian, cache, rootfs.WITH_RESOLVER)),
         *((f"phone of {name}", partial(tree.build, name)) for name in debs.ARCHITECTURES),
         ("qemu of the phone's arm64 programs", hybrid.carrier),
         *((f"Linux {name} of the virtual phone", partial(vm_kernel.kernel, name)) for name in KERNELS),

@@ -16,6 +16,7 @@ from tests.support.command import check, run
 SUITE = "trixie"
 PLAIN = ("busybox-static",)
 WITH_SYSTEMD = ("systemd", "systemd-sysv", "dbus", "iproute2", "procps")
+WITH_RESOLVER = (*WITH_SYSTEMD, "systemd-resolved", "libnss-resolve", "libnss-myhostname")
 
 #: Raised when the way of building changes, so that an old cache is not used.
 _RECIPE = "1"
