@@ -112,9 +112,9 @@ class Blobs:
         size: int | None = None,
         heal: bool = False,
     ) -> FileStream:
-        """Checked while it is read; NotFound.
+        """Checked while it is read; NotFound, also when it has another size than this.
 
-        heal: one that turns out to be damaged, or to have another size than this, is removed.
+        heal: one that turns out to be damaged is removed, by its hash only: a size is what somebody says.
         """
         digits = digits_of(digest)
         try:
@@ -122,8 +122,6 @@ class Blobs:
                 descriptor = _open(digits, at)
                 if size is not None and os.fstat(descriptor).st_size != size:
                     os.close(descriptor)
-                    if heal:
-                        os.unlink(digits, dir_fd=at)
                     raise FileNotFoundError
         except FileNotFoundError:
             raise NotFound(f"{digest} is not stored") from None
