@@ -332,3 +332,20 @@ def test_a_store_that_is_a_link_is_not_followed(tmp_path: Path, server: FaultSer
     with pytest.raises(NspawnError, match="cannot be used"):
         drain(fetcher(server).open(blob(server), keep=store))
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_download_that_is_kept_leaves_some_of_the_disk_free(needs_root: None, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    check(["mount", "-t", "tmpfs", "-o", "size=70m", "tmpfs", disk])
+    try:
+        part = Blobs(str(disk)).begin(DIGEST)
+        assert part is not None
+        for number in range(15):
+            part.write(bytes(1 << 20), number << 20)
+        with pytest.raises(OSError, match="No space left on device"):
+            part.write(bytes(1 << 20), 15 << 20)
+        assert os.fstat(part.descriptor).st_size == 15 << 20
+        part.close()
+    finally:
+        check(["umount", disk])

@@ -18,6 +18,7 @@ from nspawn.errors import Damaged, NotFound, NspawnError
 from nspawn.images import kept
 from nspawn.images.filestream import FileStream
 from nspawn.images.kept import Kept
+from nspawn.images.room import Room
 from nspawn.kernel import files
 from nspawn.model.blob import ALGORITHM, digits_of
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
@@ -58,12 +59,14 @@ class Part:
         self._folder = os.dup(folder)
         self._digits = digits
         self._finished = False
+        self._room = Room(descriptor)
 
     def read(self, size: int, at: int) -> bytes:
         return os.pread(self.descriptor, size, at)
 
     def write(self, data: bytes, at: int) -> None:
-        """All of it; OSError."""
+        """All of it; OSError, also when the disk would be all but full."""
+        self._room.take(len(data))
         view = memoryview(data)
         while view:
             count = os.pwrite(self.descriptor, view, at)
