@@ -190,6 +190,7 @@ def _zstd_beginning(head: bytes, size: int) -> bytes:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         ) as child:
+            zstandard.confine(child)
             assert child.stdout is not None
             data = child.stdout.read(size)
             child.kill()
@@ -209,6 +210,7 @@ def _zstd(source: _Counted, descriptor: int, undo: ExitStack) -> None:
     stdin = child.stdin
     assert stdin is not None
     undo.callback(_end, child, stdin)
+    zstandard.confine(child)
     room = _room(descriptor)
     resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (room, room))
     try:

@@ -162,6 +162,7 @@ def _decompress(command: list[str], sink: IO[bytes], undo: ExitStack) -> subproc
         start_new_session=True,
     )
     undo.callback(_end, filter_)
+    zstandard.confine(filter_)
     sink.close()
     return filter_
 
