@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,17 @@ def test_a_damaged_blob_is_told_removed_and_fetched_anew(server: FaultServer, st
     path.write_bytes(DATA[:-1])
     assert drain(fetcher(server).open(blob(server), keep=store)) == DATA
     assert store.verify(lambda _: None, lambda: False) == []
+
+
+def test_a_wrong_size_that_somebody_tells_costs_no_good_blob(server: FaultServer, store: Blobs) -> None:
+    drain(fetcher(server).open(blob(server), keep=store))
+    for size in (1, len(DATA) - 1, len(DATA) + 1):
+        with pytest.raises(NotFound):
+            store.open(DIGEST, size=size, heal=True)
+        with pytest.raises(Damaged, match="is not what is wanted"):
+            drain(fetcher(server).open(replace(blob(server), size=size), keep=store))
+        assert store.has(DIGEST)
+    assert found_in(store) == [DIGITS]
 
 
 _PROGRAM = """
@@ -332,3 +344,20 @@ def test_a_store_that_is_a_link_is_not_followed(tmp_path: Path, server: FaultSer
     with pytest.raises(NspawnError, match="cannot be used"):
         drain(fetcher(server).open(blob(server), keep=store))
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_download_that_is_kept_leaves_some_of_the_disk_free(needs_root: None, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    check(["mount", "-t", "tmpfs", "-o", "size=70m", "tmpfs", disk])
+    try:
+        part = Blobs(str(disk)).begin(DIGEST)
+        assert part is not None
+        for number in range(15):
+            part.write(bytes(1 << 20), number << 20)
+        with pytest.raises(OSError, match="No space left on device"):
+            part.write(bytes(1 << 20), 15 << 20)
+        assert os.fstat(part.descriptor).st_size == 15 << 20
+        part.close()
+    finally:
+        check(["umount", disk])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -383,14 +385,63 @@ def test_answers_have_limits(server: FaultServer) -> None:
 
 
 def test_a_bomb_of_gzip_ends_at_the_limit(server: FaultServer) -> None:
-    import gzip
-
     server.files["/bomb"] = gzip.compress(bytes(100 << 20))
     server.faults["/bomb"] = Fault(headers={"Content-Encoding": "gzip"})
     with pytest.raises(Damaged, match="more than 1048576 bytes"):
         client(server).get(f"{server.url}/bomb", limit=1 << 20)
     server.files["/bomb"] = gzip.compress(b"[1]")
     assert client(server).get_json(f"{server.url}/bomb") == [1]
+
+
+def test_gzip_that_unpacks_to_nothing_for_ever_ends_at_the_limit(server: FaultServer) -> None:
+    server.files["/bomb"] = b"\x1f\x8b\x08" + bytes(6) + b"\x03"  # the header; then empty blocks
+    empty = b"\x00\x00\x00\xff\xff" * 1000
+    server.faults["/bomb"] = Fault(length=-1, endless=empty, headers={"Content-Encoding": "gzip"})
+    wanted = threading.Event()
+    guard = threading.Timer(60, wanted.set)
+    guard.start()
+    quick = Fetching(connect_timeout=5, stall_timeout=5, retries=0)
+    environ = {"SSL_CERT_FILE": str(server.certificate)}
+    try:
+        with pytest.raises(Damaged, match="more than 1048576 bytes"):
+            Client(quick, cancelled=lambda: wanted.is_set() or server.sent > 64 << 20, environ=environ).get(
+                f"{server.url}/bomb", limit=1 << 20
+            )
+    finally:
+        guard.cancel()
+
+
+@pytest.mark.parametrize("name", ["gzip", " GZip "])
+def test_gzip_is_unpacked_as_it_comes(server: FaultServer, name: str) -> None:
+    text = b"[" + b"12345, " * 30_000 + b"1]"
+    server.files["/list"] = gzip.compress(text)
+    server.faults["/list"] = Fault(length=-2, piece=97, headers={"Content-Encoding": name})
+    assert client(server).get(f"{server.url}/list", limit=len(text)).body == text
+    with pytest.raises(Damaged, match="bytes"):
+        client(server).get(f"{server.url}/list", limit=len(text) - 1)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "error", "told"),
+    [
+        ("gzip, gzip", gzip.compress(gzip.compress(b"[1]")), NspawnError, "not asked for"),
+        ("identity, gzip", gzip.compress(b"[1]"), NspawnError, "not asked for"),
+        ("deflate", zlib.compress(b"[1]"), NspawnError, "not asked for"),
+        ("br", b"[1]", NspawnError, "not asked for"),
+        ("gzip", b"[1]", Damaged, "no gzip"),
+        ("gzip", zlib.compress(b"[1]"), Damaged, "no gzip"),
+        ("gzip", gzip.compress(b"[1]") + b"[2]", Damaged, "after the end"),
+        ("gzip", gzip.compress(b"[1]")[:-1], Unreachable, "broke off"),
+    ],
+    ids=["twice", "list", "deflate", "br", "plain", "zlib", "more", "cut"],
+)
+def test_no_other_packing_is_taken(
+    server: FaultServer, encoding: str, body: bytes, error: type[NspawnError], told: str
+) -> None:
+    server.files["/list"] = body
+    server.faults["/list"] = Fault(headers={"Content-Encoding": encoding})
+    with pytest.raises(error, match=told):
+        client(server).get(f"{server.url}/list")
 
 
 def test_nobody_there_is_told(server: FaultServer) -> None:

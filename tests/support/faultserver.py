@@ -26,7 +26,8 @@ class Fault:
     is sent, and told), "unknown" (without Content-Range).  length: announced instead of the true one; -1 for
     none, the body ends with the connection; -2 for chunks.  surplus: bytes more than announced (with chunks).
     statuses: of the first answers.  headers: of all answers.  flip: the byte at this place is wrong.
-    drip: the headers come one byte at a time, for ever.  encoding: gzip is claimed.
+    drip: the headers come one byte at a time, for ever.  endless: comes after the body, again and again.
+    piece: bytes that are sent at once, at most.
     """
 
     cut: int = 0
@@ -42,6 +43,8 @@ class Fault:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     drip: bool = False
+    endless: bytes = b""
+    piece: int = _PIECE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +184,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         cut = fault.cut if fault.cut and fault.cuts else 0
         at = 0
         while at < len(body):
-            size = min(_PIECE, len(body) - at)
+            size = min(fault.piece, len(body) - at)
             for limit in (cut, fault.stall):
                 if limit > 0:
                     size = min(size, limit - at)
@@ -197,6 +200,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             at += size
             if fault.rate:
                 time.sleep(size / fault.rate)
+        while fault.endless and not self.home.stopped.is_set():
+            self.wfile.write(fault.endless)
+            self.home.sent += len(fault.endless)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
 

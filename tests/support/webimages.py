@@ -6,7 +6,7 @@ from typing import Any
 
 from nspawn.errors import NotFound, Unreachable
 from nspawn.images.blobs import Pruned
-from nspawn.model.progress import Asked, Progress, Report
+from nspawn.model.progress import Asked, Cancelled, Progress, Report
 
 
 class FakeStored:
@@ -28,6 +28,7 @@ class FakeImages:
     def __init__(self) -> None:
         self.there = True
         self.offline = False
+        self.late = False
 
     def kept(self) -> list[FakeStored]:
         return [FakeStored()] if self.there else []
@@ -56,6 +57,8 @@ class FakeImages:
         self, text: str, report: Report, cancelled: Asked, *, arch: str = "", cloud: bool = False
     ) -> FakeFound:
         report(Progress(phase="asking the image server"))
-        if self.offline or cancelled():
+        if self.late and cancelled():
+            raise Cancelled
+        if self.offline:
             raise Unreachable("the image server cannot be asked", "no route to host")
         return FakeFound(text, arch, cloud)

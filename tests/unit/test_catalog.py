@@ -176,6 +176,12 @@ def test_no_list_of_images(data: bytes, says: str) -> None:
     assert says in caught.value.why
 
 
+def test_the_most_products_are_of_all_documents_together() -> None:
+    one_half = dump({"products": {str(number): 0 for number in range(10_001)}})
+    with pytest.raises(Damaged, match="expected at most 9999 members, got 10001"):
+        parse_products([one_half, one_half])
+
+
 def test_the_index() -> None:
     assert parse_index(dump(imageshape.index())) == ("streams/v1/images.json",)
     shape = imageshape.index(["streams/v1/a.json", "b.json"])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from nspawn.errors import Damaged, NotFound, UsageError
-from nspawn.model.catalog import Catalog, parse_products
+from nspawn.model.catalog import Catalog, Product, parse_products
 from nspawn.model.machines import parse_machine
 from nspawn.model.releases import choose, listing
 from tests.support import imageshape
@@ -261,6 +263,22 @@ def test_the_list(catalog: Catalog) -> None:
     assert listing(catalog, "mips") == ()
     hidden = listing(catalog, "arm64", "debian", hidden=True)
     assert [product.variant for product, _ in hidden[:2]] == ["default", "cloud"]
+
+
+class Walked(tuple[Product, ...]):  # noqa: SLOT001  (it counts in itself)
+    """Counts how often it is gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[Product]:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_the_list_is_made_in_one_pass(catalog: Catalog) -> None:
+    products = Walked(catalog.products)
+    assert listing(replace(catalog, products=products), "arm64") == listing(catalog, "arm64")
+    assert products.times == 1
 
 
 @pytest.mark.parametrize(

@@ -405,6 +405,26 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
     assert "Free some space" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "archive",
+    [
+        b"".join(header(b"d%d" % number, b"5") for number in range(3000)),
+        b"".join(header(b"%d/" % number + b"d/" * 40 + b"x") for number in range(100)),
+    ],
+    ids=["empty folders", "folders that no entry describes"],
+)
+def test_entries_without_content_leave_some_of_the_disk_free(tmp_path: Path, archive: bytes) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    check(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder])
+    try:
+        extract(SHELL + archive[: 10 * 512] + END, folder, 1 << 30)
+        assert "No space left" in refused(SHELL + archive + END, folder, 1 << 30)
+        assert len(list(folder.rglob("*"))) < 1500
+    finally:
+        check(["umount", folder])
+
+
 class Failing:
     """A source whose last read, or an earlier one, raises; short reads before that."""
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
 import random
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from nspawn.errors import Unsupported
+from nspawn.errors import Damaged, Unsupported
 from nspawn.images import zstandard
+from nspawn.images.spool import beginning, spool
 from nspawn.kernel import zstd
+from tests.support.tars import Archive, extract
 
 
 @pytest.fixture
@@ -96,3 +101,23 @@ def test_without_both(no_program: None, monkeypatch: pytest.MonkeyPatch) -> None
     assert zstandard.found() == ""
     with pytest.raises(Unsupported, match="it: zstd is needed"):
         zstandard.command("it")
+
+
+def _hungry() -> bytes:
+    """A frame of zstd, then lzma that asks for a dictionary of 1 GiB: the program unpacks both."""
+    packed = bytearray(lzma.compress(bytes(20_000), format=lzma.FORMAT_ALONE))
+    packed[1:5] = (1 << 30).to_bytes(4, "little")
+    return _through(_program(), Archive().shell().data()) + packed
+
+
+def test_an_archive_cannot_make_the_program_take_memory(needs_root: None, tmp_path: Path) -> None:
+    assert len(_through(["zstd", "-dcq"], _hungry())) > 20_000
+    with pytest.raises(Damaged):
+        extract(_hungry(), tmp_path)
+
+
+def test_an_image_that_is_copied_cannot_either(tmp_path: Path) -> None:
+    with pytest.raises(Damaged, match="zstd cannot unpack it"):
+        spool(io.BytesIO(_hungry()), _hungry(), str(tmp_path), lambda _step: None, lambda: False)
+    begun = beginning(_hungry(), 1 << 20)
+    assert begun == Archive().shell().data()

@@ -202,6 +202,16 @@ def test_an_image_server_that_is_not_there_is_not_our_mistake(web: Web) -> None:
     assert answer.get_json()["error"]["code"] == "unreachable"
 
 
+def test_an_image_server_that_is_late_does_not_keep_a_thread(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nspawn.web.images._LONGEST_WAIT", -1.0)
+    web.images.late = True
+    answer = web.ask("GET", "/api/v1/images/catalog")
+    assert answer.status_code == 502
+    assert "in time" in answer.get_json()["error"]["why"]
+
+
 def test_verify_and_prune_are_jobs(web: Web) -> None:
     number = web.ask("POST", "/api/v1/images/verify", {}).get_json()["id"]
     assert ended(web, number)["result"] == {"damaged": ["sha256:" + "0" * 64]}

@@ -18,6 +18,7 @@ from nspawn.errors import Damaged, NotFound, NspawnError
 from nspawn.images import kept
 from nspawn.images.filestream import FileStream
 from nspawn.images.kept import Kept
+from nspawn.images.room import Room
 from nspawn.kernel import files
 from nspawn.model.blob import ALGORITHM, digits_of
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
@@ -58,12 +59,14 @@ class Part:
         self._folder = os.dup(folder)
         self._digits = digits
         self._finished = False
+        self._room = Room(descriptor)
 
     def read(self, size: int, at: int) -> bytes:
         return os.pread(self.descriptor, size, at)
 
     def write(self, data: bytes, at: int) -> None:
-        """All of it; OSError."""
+        """All of it; OSError, also when the disk would be all but full."""
+        self._room.take(len(data))
         view = memoryview(data)
         while view:
             count = os.pwrite(self.descriptor, view, at)
@@ -112,9 +115,9 @@ class Blobs:
         size: int | None = None,
         heal: bool = False,
     ) -> FileStream:
-        """Checked while it is read; NotFound.
+        """Checked while it is read; NotFound, also when it has another size than this.
 
-        heal: one that turns out to be damaged, or to have another size than this, is removed.
+        heal: one that turns out to be damaged is removed, by its hash only: a size is what somebody says.
         """
         digits = digits_of(digest)
         try:
@@ -122,8 +125,6 @@ class Blobs:
                 descriptor = _open(digits, at)
                 if size is not None and os.fstat(descriptor).st_size != size:
                     os.close(descriptor)
-                    if heal:
-                        os.unlink(digits, dir_fd=at)
                     raise FileNotFoundError
         except FileNotFoundError:
             raise NotFound(f"{digest} is not stored") from None

@@ -10,6 +10,7 @@ import os
 import random
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -34,6 +35,10 @@ MOST_REDIRECTS = 10
 #: Too many requests, and failures that may pass.
 AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+#: What a body may be packed in for the way; "" when the server says nothing.
+_PLAIN, _GZIP = frozenset(("", "identity")), "gzip"
+#: zlib: gzip's header and checksum are expected.
+_AS_GZIP = 31
 #: Never told to another host than the one that they were meant for.
 _OWN = frozenset(("authorization", "cookie", "proxy-authorization"))
 #: Values in a document: each costs 50 bytes and more, however short it is.
@@ -91,10 +96,11 @@ def _refuse(name: str) -> None:
 
 class Response:
     """An answer whose body is still to come.  address: the last one after redirects; status, headers as in
-    Answer.  length: bytes of the body as the server says, None when it does not.
+    Answer.  length: bytes of the body as the server says, None when it does not.  encoding: what the body is
+    packed in for the way, as the server says.
     """
 
-    def __init__(self, address: Address, answer: urllib3.BaseHTTPResponse, *, decode: bool) -> None:
+    def __init__(self, address: Address, answer: urllib3.BaseHTTPResponse) -> None:
         self.address = address
         self.status = answer.status
         self.headers: dict[str, str] = {key.lower(): value for key, value in answer.headers.items()}
@@ -102,18 +108,19 @@ class Response:
         self.length = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
         if "transfer-encoding" in self.headers:
             self.length = None
+        self.encoding = self.headers.get("content-encoding", "").strip().lower()
         self._answer = answer
-        self._decode = decode
 
     def read(self, size: int) -> bytes:
-        """At most this many bytes as soon as there are some, b"" at the end; Unreachable."""
+        """At most this many bytes as they come, as soon as there are some, b"" at the end; Unreachable."""
         import http.client
 
         from urllib3.exceptions import HTTPError, ReadTimeoutError
 
         try:
-            # None: see urllib3's read1.
-            return self._answer.read1(size, decode_content=self._decode) or b""
+            # Decoding, urllib3 reads on until there is something: of empty blocks of gzip, for ever.
+            # None: see its read1.
+            return self._answer.read1(size, decode_content=False) or b""
         except (ReadTimeoutError, TimeoutError):
             raise Stalled(f"{self.address.netloc} broke off", "nothing came in time") from None
         except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:
@@ -122,21 +129,41 @@ class Response:
             raise connections.broken(self.address, error) from None
 
     def whole(self, limit: int, patience: float) -> bytes:
-        """Everything that is left; Damaged when it has more bytes than the limit."""
+        """Everything that is left, unpacked; Damaged when it has more bytes than the limit, packed or not."""
         stall = pace.Stall(patience)
-        parts: list[bytes] = []
-        size = 0
+        decoder = zlib.decompressobj(_AS_GZIP) if self.encoding == _GZIP else None
+        found = bytearray()
+        came = 0
         while True:
             begin = time.monotonic()
             data = self.read(_PIECE)
             if not data:
-                return b"".join(parts)
-            size += len(data)
-            if size > limit:
+                break
+            fresh = len(data)
+            came += fresh
+            if decoder is not None:
+                data = self._unpacked(decoder, data, limit + 1 - len(found))
+            found += data
+            if max(came, len(found)) > limit:
                 raise Damaged(f"{self.address} is too large", f"it has more than {limit} bytes")
-            if stall.feed(len(data), time.monotonic() - begin):
-                raise Stalled(f"{self.address.netloc} is too slow", f"{size} bytes came")
-            parts.append(data)
+            if stall.feed(fresh, time.monotonic() - begin):
+                raise Stalled(f"{self.address.netloc} is too slow", f"{came} bytes came")
+        if decoder is not None and came and not decoder.eof:
+            raise Unreachable(f"{self.address.netloc} broke off", "the end of its gzip did not come")
+        return bytes(found)
+
+    def _unpacked(self, decoder: zlib._Decompress, data: bytes, most: int) -> bytes:
+        """The next bytes of what is in gzip, at most so many."""
+        why = "there is something after the end of its gzip"
+        if not decoder.eof:
+            try:
+                found = decoder.decompress(data, most)
+            except zlib.error as error:
+                why = f"it is no gzip: {error}"
+            else:
+                if not decoder.unused_data:
+                    return found
+        raise Damaged(f"{self.address} cannot be read", why)
 
     def close(self) -> None:
         """A connection with something left on it is not used again."""
@@ -209,7 +236,7 @@ class Client:
     ) -> Response:
         """One try, whatever the status; it blocks up to the time limits, or until the call is stopped.
 
-        compressed: the body may come as gzip, and is read as what it was; else it comes as it is.
+        compressed: the body may come as gzip, which `whole` unpacks; else it comes as it is.
         """
         from nspawn.sites import add_site_packages
 
@@ -221,7 +248,7 @@ class Client:
         while True:
             own = address.origin == first.origin
             sent = self._headers(address, headers or {}, own=own, compressed=compressed)
-            response = self._send(address, sent, call, decode=compressed)
+            response = self._send(address, sent, call)
             try:
                 if response.status in _REDIRECTS and "location" in response.headers:
                     redirects += 1
@@ -231,8 +258,8 @@ class Client:
                 elif response.status == 401 and own and not renewed and self._renew(address, response):
                     renewed = True
                 else:
-                    if not compressed and response.headers.get("content-encoding", "identity") != "identity":
-                        why = "it comes compressed for the way, which was not asked for"
+                    if response.encoding not in _PLAIN and not (compressed and response.encoding == _GZIP):
+                        why = "it comes compressed for the way in what was not asked for"
                         raise NspawnError(f"{address} cannot be used", why)
                     return response
             except BaseException:
@@ -305,7 +332,7 @@ class Client:
         challenge = response.headers.get("www-authenticate", "")[:4096]
         return self._authorize is not None and self._authorize.refused(address.url, challenge)
 
-    def _send(self, address: Address, headers: dict[str, str], call: calls.Call, *, decode: bool) -> Response:
+    def _send(self, address: Address, headers: dict[str, str], call: calls.Call) -> Response:
         import http.client
 
         from urllib3.exceptions import HTTPError
@@ -332,7 +359,7 @@ class Client:
         if call.stopped:  # http.client takes the end of a connection for the end of the headers
             answer.close()
             raise Stalled(f"{address.netloc} cannot be reached", "its answer did not begin in time")
-        return Response(address, answer, decode=decode)
+        return Response(address, answer)
 
     def _shared(self) -> Session:
         from nspawn.images import connections

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from nspawn.errors import Damaged, NspawnError, Unsupported
 from nspawn.images import zstandard
+from nspawn.images.room import RESERVE
 from nspawn.model.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ _MAGIC = (
 )
 #: Of a decompressor; `xz -9` needs 65 MiB.
 _MOST_MEMORY = 80 << 20
-#: Bytes of the disk that stay free.
-_RESERVE = 64 << 20
 #: The first bytes of an archive that are looked at: a whole block of bzip2 fits in.
 HEAD = 1 << 20
 _WHAT = "the image cannot be read"
@@ -191,6 +190,7 @@ def _zstd_beginning(head: bytes, size: int) -> bytes:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         ) as child:
+            zstandard.confine(child)
             assert child.stdout is not None
             data = child.stdout.read(size)
             child.kill()
@@ -210,6 +210,7 @@ def _zstd(source: _Counted, descriptor: int, undo: ExitStack) -> None:
     stdin = child.stdin
     assert stdin is not None
     undo.callback(_end, child, stdin)
+    zstandard.confine(child)
     room = _room(descriptor)
     resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (room, room))
     try:
@@ -238,7 +239,7 @@ def _end(child: subprocess.Popen[bytes], stdin: IO[bytes]) -> None:
 
 def _room(descriptor: int) -> int:
     disk = os.fstatvfs(descriptor)
-    return max(0, disk.f_bavail * disk.f_frsize - _RESERVE)
+    return max(0, disk.f_bavail * disk.f_frsize - RESERVE)
 
 
 def _unnamed(folder: str) -> int:

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from nspawn.errors import Damaged, NspawnError, UsageError
 from nspawn.images import zstandard
+from nspawn.images.room import RESERVE
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 from nspawn.model.runspec import INITS, SHELLS
 
@@ -35,8 +36,6 @@ _MAGIC = (
 )
 #: Entries of an archive; a desktop distribution has half a million.
 MOST_ENTRIES = 4_000_000
-#: Bytes of the disk that stay free.
-_RESERVE = 64 << 20
 _PHASE = "unpacking"
 _WHAT = "the archive cannot be unpacked"
 
@@ -84,7 +83,7 @@ def extract(
     compression = _compression(head)
     if most_bytes is None:
         disk = os.statvfs(target)
-        most_bytes = max(0, disk.f_bavail * disk.f_frsize - _RESERVE)
+        most_bytes = max(0, disk.f_bavail * disk.f_frsize - RESERVE)
     with ExitStack() as undo:
         child = _start(compression, target, most_bytes, keep, undo, layer=layer)
         sink = child.stdin
@@ -163,6 +162,7 @@ def _decompress(command: list[str], sink: IO[bytes], undo: ExitStack) -> subproc
         start_new_session=True,
     )
     undo.callback(_end, filter_)
+    zstandard.confine(filter_)
     sink.close()
     return filter_
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nspawn.errors import Damaged
+from nspawn.images.tarheaders import Refused, parse_records
 from nspawn.model.progress import Cancelled
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _WHAT = "the archive of the image cannot be read"
 MOST_MEMBERS = 10_000
 _LONGEST_NAME = 1024
 _LONGEST_EXTRA = 1 << 16
+#: Of all headers that say something of other members.
+_MOST_EXTRA = 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,7 @@ def scan(descriptor: int, cancelled: Asked = lambda: False) -> dict[str, Member]
     size = os.fstat(descriptor).st_size
     found: dict[str, Member] = {}
     said: dict[str, str] = {}  # by a header for the member that follows
-    at = count = 0
+    at = count = extra = 0
     while at + _BLOCK <= size:
         if cancelled():
             raise Cancelled
@@ -66,6 +69,9 @@ def scan(descriptor: int, cancelled: Asked = lambda: False) -> dict[str, Member]
         at = start + -(-length // _BLOCK) * _BLOCK
         if header.kind in "xgLK":
             said |= _extra(descriptor, header, start, length)
+            extra += length
+            if extra > _MOST_EXTRA:
+                raise Damaged(_WHAT, "it consists of headers", "It was made to do harm, or by mistake.")
             continue
         name = said.get("path", header.name).removeprefix("./")
         link = said.get("linkpath", header.link).removeprefix("./")
@@ -161,15 +167,14 @@ def _extra(descriptor: int, header: _Header, start: int, length: int) -> dict[st
         return {}  # of all members: comments
     if header.kind in "LK":
         return {"path" if header.kind == "L" else "linkpath": _text(data)}
-    found = {}
-    while data:
-        digits, blank, _rest = data.partition(b" ")
-        if not blank or not digits.isdigit() or not len(digits) + 3 <= int(digits[:8]) <= len(data):
-            raise Damaged(_WHAT, "a header in it is damaged")
-        record, data = data[len(digits) + 1 : int(digits) - 1], data[int(digits) :]
-        key, _equals, value = record.partition(b"=")
-        if key in (b"path", b"linkpath", b"size"):
-            found[key.decode()] = value.decode("utf-8", "replace")
-        if key.startswith(b"GNU.sparse."):
-            raise Damaged(_WHAT, "it has holes", "Make it again without --sparse.")
-    return found
+    try:
+        records, pieces = parse_records(data)
+    except Refused:
+        raise Damaged(_WHAT, "a header in it is damaged") from None
+    if pieces or any(key.startswith(b"GNU.sparse.") for key in records):
+        raise Damaged(_WHAT, "it has holes", "Make it again without --sparse.")
+    return {
+        key: records[key.encode()].decode("utf-8", "replace")
+        for key in ("path", "linkpath", "size")
+        if key.encode() in records
+    }

@@ -12,6 +12,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from nspawn.images.room import Room
 from nspawn.images.tarheaders import AGAIN, BLOCK, CUT, Entry, Headers, Refused, show
 from nspawn.images.whiteout import Layer
 
@@ -26,6 +27,8 @@ _LONGEST_TAIL = 64 << 20
 #: Folders whose attributes wait for the end, and the bytes of their paths.
 _MOST_WAITING = 100_000
 _MOST_WAITING_BYTES = 8 << 20
+#: What an entry counts for besides its content: the disk is looked at with every thousandth empty one.
+_OF_ENTRY = 1 << 14
 #: A label of the builder's policy means nothing, or harm, to the policy here (SELinux on a phone).
 _FOREIGN_XATTRS = (b"security.selinux", b"security.ima", b"security.evm")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -121,6 +124,7 @@ class Untar:
         self._waiting_bytes = 0
         self._exact = True
         self._implied = 0  # folders that no entry described
+        self._room = Room(b"/")
         self.bytes = 0
         self.entries = 0
         self.skipped: dict[str, int] = {}
@@ -132,6 +136,7 @@ class Untar:
         while (entry := headers.next()) is not None:
             self._count(entry)
             try:
+                self._room.take(_OF_ENTRY + entry.size)
                 self._place(entry, content)
             except OSError as error:
                 raise failed(entry.name, error) from None
@@ -290,7 +295,9 @@ class Untar:
     def _make_room(self, path: bytes, error: OSError) -> None:
         """Take away what is in the way, or make the folders that are missing."""
         if isinstance(error, FileNotFoundError):
-            self._implied += make_parents(path)
+            made = make_parents(path)
+            self._room.take(made * _OF_ENTRY)
+            self._implied += made
             if self.entries + self._implied > self._most_entries:
                 raise Refused(f"it has more than {self._most_entries} entries")
         elif self._layer is not None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 from nspawn.errors import Unsupported
 
+if TYPE_CHECKING:
+    import subprocess
+
 _FILTER = f"{os.path.dirname(os.path.dirname(os.path.dirname(__file__)))}/entry/zstd.py"
 _MOST_MEMORY = "--memory=128MB"
+#: Address space of a filter that unpacks: the window, threads and libraries.
+_MOST_ADDRESSES = 512 << 20
 
 
 def found() -> str:
@@ -34,3 +41,11 @@ def command(what: str, *, compress: bool = False) -> list[str]:
         hint = "Install zstd, or use xz." if compress else "Install zstd, or use gzip or xz."
         raise Unsupported(what, "zstd is needed for it, which is not here", hint)
     return [sys.executable, "-I", "-S", "-B", _FILTER, "compress" if compress else "decompress"]
+
+
+def confine(filter_: subprocess.Popen[bytes]) -> None:
+    """Limit the memory of a filter that unpacks; before it is given anything to read.
+
+    The program takes frames of xz and lzma too, after one of zstd, and its own limit does not hold for those.
+    """
+    resource.prlimit(filter_.pid, resource.RLIMIT_AS, (_MOST_ADDRESSES, _MOST_ADDRESSES))

@@ -18,6 +18,7 @@ from nspawn.errors import Damaged
 LARGEST_INDEX = 1 << 20
 LARGEST_PRODUCTS = 8 << 20
 _MOST_DOCUMENTS = 4
+#: Of all documents together.
 _MOST_PRODUCTS = 20_000
 _MOST_VERSIONS = 1_000
 _MOST_ITEMS = 200
@@ -101,12 +102,14 @@ def parse_products(documents: Iterable[bytes]) -> Catalog:
     """The images of the documents that the index names; Damaged when one is wrong as a whole."""
     products: dict[str, Product] = {}
     refused: dict[str, str] = {}
+    count = 0
     for data in documents:
         document = _document(data, LARGEST_PRODUCTS, "the server's list of images")
         try:
-            listed = _mapping(document.get("products"), "products", most=_MOST_PRODUCTS)
+            listed = _mapping(document.get("products"), "products", most=_MOST_PRODUCTS - count)
         except _WrongError as error:
             raise Damaged("the server's list of images cannot be used", str(error)) from None
+        count += len(listed)
         for key, value in listed.items():
             try:
                 product = _product(key, value)

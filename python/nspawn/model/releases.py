@@ -125,13 +125,14 @@ def listing(
     word = search.strip().lower()
     words = {word, _NAMES.get(word, word)}
     rows: list[tuple[Product, bool]] = []
-    for name in catalog.distributions():
+    groups: dict[str, list[Product]] = {}
+    for product in catalog.products:
+        if product.arch == arch:
+            groups.setdefault(product.distribution, []).append(product)
+    for name in sorted(groups):
         if not any(each in name for each in words):
             continue
-        here = [each for each in catalog.products if (each.distribution, each.arch) == (name, arch)]
-        if not here:
-            continue
-        releases = sorted(_releases(here), key=lambda release: release.rank, reverse=True)
+        releases = sorted(_releases(groups[name]), key=lambda release: release.rank, reverse=True)
         first = _preferred(releases[0].products)
         rows += [
             (product, product is first)

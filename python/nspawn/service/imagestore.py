@@ -8,11 +8,14 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nspawn.errors import NotFound, UsageError
+from nspawn.errors import Busy, NotFound, NspawnError, UsageError
 from nspawn.images.blobs import Blobs
 from nspawn.model import imageref, machines, releases
+from nspawn.model.progress import Cancelled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nspawn.images.blobs import Kept, Pruned
     from nspawn.layout import Layout
     from nspawn.model.catalog import Catalog, Product
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
 
 #: Seconds that a list of the server is taken for the present one within one process.
 _FRESH = 600.0
+#: Seconds that a thread waits for another one that asks the server.
+_PATIENCE = 2.0
+#: Seconds before a server that failed is asked again.
+_FAILED = 30.0
+_WHAT = "the image server cannot be asked"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +108,15 @@ class Found:
 
 
 class Images:
-    """All images of one layout."""
+    """All images of one layout.  clock: seconds."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, clock: Callable[[], float] = time.monotonic) -> None:
         self.layout = layout
+        self._clock = clock
         self._blobs = Blobs(layout.images)
         self._lock = threading.Lock()
         self._known: tuple[float, Catalog, tuple[str, ...]] | None = None
+        self._failed: tuple[float, NspawnError] | None = None
 
     def kept(self) -> list[Stored]:
         """The newest first."""
@@ -184,15 +194,44 @@ class Images:
         }
 
     def _catalog(self, report: Report, cancelled: Asked) -> tuple[Catalog, tuple[str, ...]]:
-        """The server's list; asked for once in a while, and by one thread at a time."""
+        """The server's list; asked for once in a while, and by one thread at a time.
+
+        Who comes meanwhile waits a moment only, so that a server that is slow does not keep all threads:
+        then an old list is taken, or Busy raised.  What went wrong is remembered a while.
+        """
+        if not self._lock.acquire(timeout=_PATIENCE):
+            if self._known is None:
+                raise Busy(_WHAT, "its list is being fetched already", "Try again in a moment.")
+            return self._old()
+        try:
+            if self._known is not None and self._clock() - self._known[0] <= _FRESH:
+                return self._known[1:]
+            if self._failed is not None and self._clock() - self._failed[0] <= _FAILED:
+                raise self._failed[1].with_traceback(None)
+            try:
+                self._known = self._ask(report, cancelled)
+            except NspawnError as error:
+                self._failed = (self._clock(), error)
+                raise
+            return self._known[1:]
+        except Cancelled:
+            if self._known is None:
+                raise
+            return self._old()
+        finally:
+            self._lock.release()
+
+    def _ask(self, report: Report, cancelled: Asked) -> tuple[float, Catalog, tuple[str, ...]]:
         from nspawn.service import images, imagesources
 
-        with self._lock:
-            if self._known is None or time.monotonic() - self._known[0] > _FRESH:
-                server = imagesources.server(images.network(self.layout, cancelled))
-                catalog = server.catalog(report, cancelled)
-                self._known = (time.monotonic(), catalog, tuple(server.notes))
-            return self._known[1:]
+        server = imagesources.server(images.network(self.layout, cancelled))
+        catalog = server.catalog(report, cancelled)
+        return self._clock(), catalog, tuple(server.notes)
+
+    def _old(self) -> tuple[Catalog, tuple[str, ...]]:
+        """What is known of the server from before."""
+        assert self._known is not None
+        return self._known[1], (*self._known[2], "the image server did not answer yet; an old list is used")
 
     def _stored(self, record: Kept) -> Stored:
         missing = tuple(digest for digest in record.digests if not self._blobs.has(digest))

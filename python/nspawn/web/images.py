@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from flask import Blueprint, Response, jsonify, request
 
+from nspawn.errors import Unreachable
 from nspawn.model import finish, imageref
-from nspawn.model.progress import Asked, Report
+from nspawn.model.progress import Asked, Cancelled, Report
 from nspawn.service.containers import FromImage
 from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong
 from nspawn.web.services import Services
@@ -15,6 +17,8 @@ from nspawn.web.services import Services
 BASE = "/api/v1/images"
 #: Characters of a search, and of an id.
 _LONGEST = 100
+#: Seconds that a request waits for the image server.
+_LONGEST_WAIT = 20.0
 
 
 def image_routes(services: Services) -> Blueprint:
@@ -31,7 +35,15 @@ def image_routes(services: Services) -> Blueprint:
         text = parse_short(request.args.get("search", ""), "search")
         arch = parse_short(request.args.get("arch", ""), "arch")
         cloud = parse_count(request.args.get("cloud", "0"), "cloud", low=0, high=1) == 1
-        found = services.images().search(text, _nothing, lambda: False, arch=arch, cloud=cloud)
+        end = time.monotonic() + _LONGEST_WAIT
+        try:
+            found = services.images().search(
+                text, _nothing, lambda: time.monotonic() > end, arch=arch, cloud=cloud
+            )
+        except Cancelled:
+            raise Unreachable(
+                "the image server cannot be asked", "it did not answer in time", "Try again later."
+            ) from None
         return jsonify(found.as_dict())
 
     @routes.delete(f"{BASE}/<image>")
