@@ -389,7 +389,7 @@ _MARK = _header("oci-layout", 0)
         (_MARK + _header("x", 1 << 20, b"x") + b"1" * (1 << 20), "too long"),
         (_MARK + _header("x", 512, b"x") + b"99999 path=x\n" + b"\0" * 499, "damaged"),
         (_MARK + _header("x", 512, b"x") + b"0 path=x\n" + b"\0" * 503, "damaged"),
-        (_MARK + _header("x", 8, b"x") + b"8 size=-" + b"\0" * 504 + _header("index.json", 0), "is none"),
+        (_MARK + _header("x", 9, b"x") + b"9 size=-\n" + b"\0" * 503 + _header("index.json", 0), "is none"),
         (_MARK + _header("index.json", 1000, b"S") + b"\0" * 1024, "holes"),
         (_MARK + _header("blobs/x", 0) * 30_000, "members"),
         (_MARK + b"garbage!" * 64, "is none"),
