@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -409,6 +410,23 @@ def test_gzip_that_unpacks_to_nothing_for_ever_ends_at_the_limit(server: FaultSe
             )
     finally:
         guard.cancel()
+
+
+def test_an_answer_in_small_pieces_costs_little_more_than_its_bytes(folder: Path) -> None:
+    with serving(folder, tls=False) as plain:
+        found = client(plain)
+        plain.files["/first"] = b"[]"
+        found.get(f"{plain.url}/first")  # what is loaded then stays
+        size = 60_000
+        plain.files["/list"] = bytes(size)
+        plain.faults["/list"] = Fault(length=-2, piece=2)
+        tracemalloc.start()
+        try:
+            assert len(found.get(f"{plain.url}/list").body) == size
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < size * 10
 
 
 @pytest.mark.parametrize("name", ["gzip", " GZip "])

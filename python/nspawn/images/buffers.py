@@ -10,6 +10,8 @@ from nspawn.images.blobs import Part
 
 #: Bytes in memory: of one download, and about of all that are under way.
 LARGEST, ALL = 8 << 20, 16 << 20
+#: Bytes up to which small pieces become one: each costs 50 bytes more than it has.
+_GATHERED = 1 << 16
 
 
 class Buffer(Protocol):
@@ -26,7 +28,7 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[bytes | bytearray] = deque()
         self._size = 0
 
     @property
@@ -34,20 +36,28 @@ class Memory:
         return self._size >= self._limit
 
     def put(self, data: bytes) -> None:
-        self._pieces.append(data)
+        last = self._pieces[-1] if self._pieces else b""
+        if isinstance(last, bytearray) and len(last) + len(data) <= _GATHERED:
+            last += data
+        else:
+            self._pieces.append(bytearray(data) if len(data) < _GATHERED else data)
         self._size += len(data)
 
     def take(self, size: int) -> bytes:
-        parts: list[bytes] = []
+        parts: list[bytes | bytearray] = []
         while size > 0 and self._pieces:
             data = self._pieces.popleft()
             if len(data) > size:
-                self._pieces.appendleft(data[size:])
+                self._pieces.appendleft(data)
                 data = data[:size]
+                if isinstance(self._pieces[0], bytearray):
+                    del self._pieces[0][:size]
+                else:
+                    self._pieces[0] = self._pieces[0][size:]
             parts.append(data)
             size -= len(data)
             self._size -= len(data)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
 
 class Stored:
