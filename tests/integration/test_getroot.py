@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from nspawn.errors import Conflict
+from nspawn.layout import Layout
 from nspawn.model.machines import parse_machine
+from nspawn.service.getroot import make
 from tests.support import imageserver, imageshape, ociimages
 from tests.support.command import Result, check, end_group
 from tests.support.imagefiles import rootfs_tar, rootfs_xz
@@ -212,6 +215,41 @@ def test_what_is_there_stays(
     assert forced.status == 0, str(forced)
     assert not (place / "root/mine").exists()
     assert left(tmp_path) == ["debian_trixie"]
+
+
+def test_what_comes_into_an_empty_folder_meanwhile_stays(getroot: Program, tmp_path: Path) -> None:
+    place = tmp_path / "work"
+    (place / "out").mkdir()
+
+    def fill(path: str, _at: int) -> None:
+        Path(path, "new").touch()
+        (place / "out/photo").write_text("mine")
+
+    with pytest.raises(Conflict):
+        make(
+            Layout(str(tmp_path / "state")),
+            str(place / "out"),
+            fill,
+            lambda _: True,
+            lambda _: None,
+            lambda: False,
+        )
+    assert [path.name for path in place.rglob("*")] == ["out", "photo"]
+    assert (place / "out/photo").read_text() == "mine"
+    (place / "out/photo").unlink()
+    assert getroot("builtin", "-o", place / "out").status == 0
+    assert (place / "out/bin/sh").exists()
+
+
+def test_a_containers_root_is_not_replaced(get: Callable[..., Result], tmp_path: Path) -> None:
+    place = tmp_path / "work/deb"
+    assert get("debian", "-o", "deb").status == 0
+    assert Program(tmp_path / "state")("create", "box", "--rootfs", place).status == 0
+    (place / "root/mine").write_text("kept")
+    forced = get("debian", "--force", "-o", "deb")
+    assert forced.status == 1
+    assert "it belongs to the container box" in forced.err
+    assert (place / "root/mine").read_text() == "kept"
 
 
 def test_a_terminal_is_asked(getroot: Program, tmp_path: Path, server: ImageServer) -> None:

@@ -480,7 +480,7 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
     source = ocilayout.open_source(str(_usual().write(tmp_path / "l")), str(tmp_path), machine="amd64")
     _resolve(source)
     del source
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # fewer: one of an earlier test has gone
 
 
 def test_a_file_that_gets_shorter_meanwhile(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from nspawn.errors import Conflict, Damaged, NotFound, UsageError
+from nspawn.errors import Conflict, NotFound, UsageError
 from nspawn.layout import Layout
 from nspawn.model import settings
 from nspawn.model.names import parse_container_name
@@ -88,7 +88,7 @@ class FakeContainers:
         self.uploaded = b""
         self.password = ""
         self.archive: list[bytes] = [b"an archive"]
-        self.broken = False
+        self.broken: Exception | None = None
         self.notes: tuple[str, ...] = ()
         self.hold = threading.Event()
         self.hold.set()
@@ -166,8 +166,8 @@ class FakeContainers:
                 if cancelled():
                     raise Cancelled
                 os.write(file, piece)
-            if self.broken:
-                raise Damaged("it cannot be read", "by the test")
+            if self.broken is not None:
+                raise self.broken
             return Moved(name=name)
         return Moved(name=name, path=file, size=7)
 

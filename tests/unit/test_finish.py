@@ -154,6 +154,14 @@ def test_an_image_without_shadow(tree: Path) -> None:
     assert not (tree / "etc/shadow").exists()
 
 
+@pytest.mark.parametrize("line", ["shadow", "shadow:x", ":", "shadow:x:many:"])
+def test_an_odd_line_among_the_groups_costs_nothing(tree: Path, line: str) -> None:
+    (tree / "etc/group").write_text(f"{line}\nroot:x:0:\n")
+    done = run(tree)
+    assert dict(done.steps)["password"] == "done", done.notes
+    assert done.password
+
+
 @pytest.mark.parametrize("password", ["x", "a" * 64, "b" * 65, "ü" * 100, "Hello world!"])
 def test_the_hash_is_that_of_others(password: str) -> None:
     for salt in ("saltstring", "ab", "./0123456789ABCD"):

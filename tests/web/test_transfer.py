@@ -64,13 +64,14 @@ def test_an_export_is_a_download(web: Web) -> None:
     assert web.ask("GET", "/api/v1/containers/box/export", Authorization="").status_code == 401
 
 
-def test_an_export_that_fails_has_no_end(web: Web) -> None:
+@pytest.mark.parametrize("failure", [Damaged("it is not whole"), OSError(11, "no process can be made")])
+def test_an_export_that_fails_has_no_end(web: Web, failure: Exception) -> None:
     web.containers.add("box")
-    web.containers.broken = True
+    web.containers.broken = failure
     answer = web.client.get("/api/v1/containers/box/export", headers={"Host": HOST, **web.bearer})
     pieces = answer.iter_encoded()
     assert next(pieces) == b"an archive"
-    with pytest.raises(Damaged):
+    with pytest.raises(type(failure)):
         next(pieces)
     answer.close()
 

@@ -25,7 +25,7 @@ from nspawn.model.progress import Asked, Cancelled, Progress, Report
 
 __all__ = ["Blobs", "Held", "Kept", "Part", "Pruned"]
 
-_BLOBS, _INDEX = ("blobs", ALGORITHM), ("index",)
+_BLOBS, _INDEX, _STREAMS = ("blobs", ALGORITHM), ("index",), ("streams",)
 _PART = ".part"
 _PIECE = 1 << 20
 _HEX = frozenset("0123456789abcdef")
@@ -201,8 +201,9 @@ class Blobs:
                 if name.endswith(_PART):
                     bytes_ = _remove_part(name, at)
                     count, size = count + (bytes_ >= 0), size + max(0, bytes_)
-        with suppress(FileNotFoundError), self._folder(*_INDEX) as at:
-            kept.sweep(at)
+        for folder in (_INDEX, _STREAMS):
+            with suppress(FileNotFoundError), self._folder(*folder) as at:
+                kept.sweep(at)
         return Pruned(count=count, bytes=size, problems=tuple(problems))
 
     def verify(self, report: Report, cancelled: Asked) -> list[str]:

@@ -72,6 +72,7 @@ class Download:
         share = buffers.ALL // shared.fetching.parallel
         self._buffer: buffers.Buffer = buffers.Memory(min(buffers.LARGEST, max(1 << 20, share)))
         self._hash = hashlib.sha256()
+        self._resumed = False
         self._at = 0
         self._deadline = float("inf")
         self._changed = threading.Condition()
@@ -213,6 +214,7 @@ class Download:
             data = self._using(lambda: part.read(_PIECE, self._at))
             if not data:
                 return
+            self._resumed = True
             self._hash.update(data)
             self._give(data)
 
@@ -327,6 +329,12 @@ class Download:
     def _check(self) -> None:
         found = f"{ALGORITHM}:{self._hash.hexdigest()}"
         if self._blob.digest and found != self._blob.digest:
+            if self._resumed:  # a power cut leaves zeros where data was not yet on the disk
+                raise Damaged(
+                    "what was fetched is not what it should be",
+                    f"its hash is {found}, not {self._blob.digest}, and an earlier download had begun it",
+                    "Try again: what that one left is removed.",
+                )
             self._shared.distrust(self._origins.hosts)
             raise Damaged(
                 f"what {self._origins.story()} sent is not what it should be",

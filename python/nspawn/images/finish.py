@@ -83,6 +83,8 @@ def _do(name: str, step: Step, tree: Tree, notes: list[str]) -> str:
         why = str(error)
     except OSError as error:
         why = f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
+    except (ValueError, LookupError) as error:
+        why = f"something in it is not as usual ({error})"  # an odd image is no reason to have none
     notes.append(f"{name}: left as it is: {why}")
     return "failed"
 

@@ -53,7 +53,7 @@ def set_password(tree: Tree, wish: FinishWish, note: Callable[[str], None]) -> l
         shadow.insert(0, ["root", secret, today, "0", "99999", "7", "", "", ""])
     else:
         line[1:3] = [secret, today]
-    group = next((row[2] for row in _rows(tree, _GROUP) or [] if row[0] == "shadow"), "0")
+    group = next((row[2] for row in _rows(tree, _GROUP) or [] if row[0] == "shadow" and len(row) > 2), "0")
     _save(tree, _SHADOW, shadow, mode=0o640, group=int(group) if group.isdecimal() and len(group) < 6 else 0)
     if root[1] != "x":
         root[1] = "x"  # only then /etc/shadow counts, passwd(5)

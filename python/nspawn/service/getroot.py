@@ -6,6 +6,7 @@ on them, and what a killed one leaves goes, or comes back, with the next.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -20,6 +21,7 @@ from nspawn.kernel import files
 from nspawn.model import imageref
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 from nspawn.service.files import mounts_below, remove_tree
+from nspawn.service.store import Store
 
 if TYPE_CHECKING:
     from nspawn.layout import Layout
@@ -34,7 +36,10 @@ _ENDINGS = (".tar", ".tgz", ".txz", ".tzst", ".gz", ".xz", ".zst", ".bz2")
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where it goes: an open folder, and the name in it.  old: something is there, which may be replaced."""
+    """Where it goes: an open folder, and the name in it.
+
+    old: more than an empty folder is there, and may be replaced.
+    """
 
     path: str
     parent: int
@@ -80,7 +85,7 @@ def make(layout: Layout, target: str, fill: Fill, confirm: Confirm, report: Repo
             os.sync()  # the files before the name: after a power cut it is whole or not there
             if cancelled():
                 raise Cancelled
-            _publish(place, fresh, undo)
+            _publish(layout, place, fresh, undo)
     except OSError as error:
         raise files.system_error(f"{target} was not made", error) from None
 
@@ -112,7 +117,7 @@ def _look(layout: Layout, path: str, confirm: Confirm, undo: ExitStack) -> Place
         kind = "a link" if stat.S_ISLNK(status.st_mode) else "a file"
         raise Conflict(f"{path} is there already", f"it is {kind}", "Name another folder: -o DIR")
     if not os.listdir(path):
-        return Place(path=path, parent=parent, name=name, old=True)
+        return Place(path=path, parent=parent, name=name, old=False)
     _check_old(layout, path, status)
     if not confirm(path):
         raise Conflict(
@@ -128,6 +133,9 @@ def _check_old(layout: Layout, path: str, status: os.stat_result) -> None:
     real = os.path.realpath(path)
     if f"{state}/".startswith(f"{real}/") or real.startswith(f"{state}/"):
         raise Conflict(what, "it is, or holds, or is in, the state of nspawn", hint)
+    owner = _container_in(layout, real)
+    if owner:
+        raise Conflict(what, f"it belongs to the container {owner}", hint)
     mounts = mounts_below(path)
     if mounts:
         raise Conflict(what, f"something is mounted at {mounts[0]}", f"Unmount it first: umount {mounts[0]}")
@@ -138,6 +146,20 @@ def _check_old(layout: Layout, path: str, status: os.stat_result) -> None:
     user = _user(status)
     if user:
         raise Conflict(what, f"the process {user} runs in it", "End it first, or name another folder: -o DIR")
+
+
+def _container_in(layout: Layout, real: str) -> str:
+    """A container whose root file system is this folder, above or below it, or ""; running or not."""
+    place = Store(layout)
+    for name in place.names():
+        try:
+            rootfs = place.load(name).settings.rootfs
+        except NotFound:
+            continue  # removed meanwhile
+        root = f"{os.path.realpath(rootfs)}/" if rootfs else ""
+        if root and (root.startswith(f"{real}/") or f"{real}/".startswith(root)):
+            return name
+    return ""
 
 
 def _user(status: os.stat_result) -> int:
@@ -183,19 +205,22 @@ def _lock(name: str, parent: int, undo: ExitStack) -> int:
     return at
 
 
-def _publish(place: Place, fresh: str, undo: ExitStack) -> None:
+def _publish(layout: Layout, place: Place, fresh: str, undo: ExitStack) -> None:
     """The new one under its name; the old one goes only after that."""
     if not place.old:
-        with suppress(FileNotFoundError):
-            os.stat(place.name, dir_fd=place.parent, follow_symlinks=False)
+        try:
+            # Takes the place of an empty folder, of nothing else: what came meanwhile is somebody's.
+            os.rename(fresh, place.name, src_dir_fd=place.parent, dst_dir_fd=place.parent)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
             raise Conflict(
                 f"{place.path} is there already", "it came meanwhile", "Name another folder: -o DIR"
-            )
-        os.rename(fresh, place.name, src_dir_fd=place.parent, dst_dir_fd=place.parent)
+            ) from None
         os.fsync(place.parent)
         return
     going = f".{place.name}.{_GOING}-{os.urandom(4).hex()}"
-    _lock(place.name, place.parent, undo)
+    _check_old(layout, place.path, os.fstat(_lock(place.name, place.parent, undo)))
     os.rename(place.name, going, src_dir_fd=place.parent, dst_dir_fd=place.parent)
     try:
         os.rename(fresh, place.name, src_dir_fd=place.parent, dst_dir_fd=place.parent)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from flask import Blueprint, Response, jsonify, request
 
-from nspawn.errors import NspawnError
 from nspawn.images import archive
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Report
@@ -80,18 +80,22 @@ class _Download:
 
     def __init__(self, services: Services, name: str, streams: Streams) -> None:
         self._streams = streams
-        streams.__enter__()
         self._over = threading.Event()
-        self._failed: NspawnError | None = None
-        self._out, into = os.pipe2(os.O_CLOEXEC)
-        _widen(into)
-        self._thread = threading.Thread(target=self._pack, args=(services, name, into), name="export")
-        self._thread.start()
+        self._failed: BaseException | None = None
+        with ExitStack() as undo:
+            undo.enter_context(streams)
+            self._out, into = os.pipe2(os.O_CLOEXEC)
+            undo.callback(os.close, self._out)
+            undo.callback(os.close, into)
+            _widen(into)
+            self._thread = threading.Thread(target=self._pack, args=(services, name, into), name="export")
+            self._thread.start()
+            undo.pop_all()
 
     def _pack(self, services: Services, name: str, into: int) -> None:
         try:
             services.containers.export(name, into, _nothing, self._over.is_set)
-        except NspawnError as error:
+        except BaseException as error:  # noqa: BLE001  (whatever it is, the archive is not whole)
             self._failed = error
         finally:
             os.close(into)
