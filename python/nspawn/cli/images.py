@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from nspawn.errors import NspawnError
     from nspawn.service.imagestore import Images, Stored
 
 
@@ -145,10 +146,19 @@ def _plain(value: object) -> str:
 def _rm(arguments: argparse.Namespace) -> int:
     from nspawn.cli.show import clean, size
 
+    status = 0
     for name in arguments.image:
         freed = _images().remove(name)
         base.say(f"removed {clean(name)}; {size(freed.bytes)} are free again")
-    return 0
+        status = max(status, _tell(freed.problems))
+    return status
+
+
+def _tell(problems: tuple[NspawnError, ...]) -> int:
+    """Why nothing could be removed: an image that cannot be read may need any of it; the exit status."""
+    for problem in problems:
+        sys.stderr.write(f"{problem.render('nspawn')}\n")
+    return 1 if problems else 0
 
 
 def _prune(arguments: argparse.Namespace) -> int:
@@ -160,7 +170,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     finally:
         bar.end()
     base.say(f"removed {freed.count} files; {size(freed.bytes)} are free again")
-    return 0
+    return _tell(freed.problems)
 
 
 def _verify(_arguments: argparse.Namespace) -> int:
