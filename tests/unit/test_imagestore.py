@@ -63,17 +63,43 @@ def search(images: Images) -> Found:
     return images.search("", lambda _step: None, lambda: False)
 
 
-def test_a_failure_is_remembered_a_while(server: Server, images: Images, clock: Clock) -> None:
+def test_after_a_failure_it_can_be_tried_again_at_once(server: Server, images: Images, clock: Clock) -> None:
     server.error = Unreachable("it cannot be reached")
-    for _ in range(3):
+    for turn in range(3):
+        clock.now += 1
         with pytest.raises(Unreachable, match="it cannot be reached"):
             search(images)
-    assert server.asked == 1
+        assert server.asked == turn + 1
     server.error = None
-    clock.now += 31
+    clock.now += 1
     search(images)
     search(images)
-    assert server.asked == 2
+    assert server.asked == 4
+
+
+def test_who_waited_for_a_failure_does_not_try_once_more(
+    server: Server, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagestore, "_PATIENCE", 60.0)
+    server.error = Unreachable("it cannot be reached")
+    server.may.clear()
+    told: list[str] = []
+
+    def ask() -> None:
+        try:
+            search(images)
+        except Unreachable as error:
+            told.append(error.what)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert server.begun.wait(60)
+    server.may.set()
+    for thread in threads:
+        thread.join()
+    assert told == ["it cannot be reached"] * 3
+    assert server.asked == 1
 
 
 def test_who_comes_meanwhile_does_not_wait_for_the_server(

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _FRESH = 600.0
 #: Seconds that a thread waits for another one that asks the server.
 _PATIENCE = 2.0
-#: Seconds before a server that failed is asked again.
-_FAILED = 30.0
 _WHAT = "the image server cannot be asked"
 
 
@@ -197,8 +195,9 @@ class Images:
         """The server's list; asked for once in a while, and by one thread at a time.
 
         Who comes meanwhile waits a moment only, so that a server that is slow does not keep all threads:
-        then an old list is taken, or Busy raised.  What went wrong is remembered a while.
+        then an old list is taken, or Busy raised.  What failed while one waited is not tried once more.
         """
+        begun = self._clock()
         if not self._lock.acquire(timeout=_PATIENCE):
             if self._known is None:
                 raise Busy(_WHAT, "its list is being fetched already", "Try again in a moment.")
@@ -206,7 +205,7 @@ class Images:
         try:
             if self._known is not None and self._clock() - self._known[0] <= _FRESH:
                 return self._known[1:]
-            if self._failed is not None and self._clock() - self._failed[0] <= _FAILED:
+            if self._failed is not None and begun <= self._failed[0]:
                 raise self._failed[1].with_traceback(None)
             try:
                 self._known = self._ask(report, cancelled)
