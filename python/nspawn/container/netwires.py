@@ -66,9 +66,10 @@ class Wires:
         return bool(left) and self._delete(left, done)
 
     def _delete(self, names: list[str], done: Callable[[], None]) -> bool:
-        """In a child: it takes the kernel too long for a loop."""
+        """In a child, as it takes the kernel long; by number, as a start may take the name meanwhile."""
+        indexes = [index for index in map(_index, names) if index]
         try:
-            pid = child.fork(lambda: _delete(names), "what ended containers left is not removed")
+            pid = child.fork(lambda: _delete(indexes), "what ended containers left is not removed")
         except OSError as error:
             self._owner.log(f"what ended containers left is not removed: {error}")
             return False
@@ -94,6 +95,13 @@ def connect(wire: Wire, outcome: Record, number: int, pid: int) -> str:
         ) from error
 
 
-def _delete(names: list[str]) -> None:
+def _index(name: str) -> int:
+    try:
+        return _socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
+def _delete(indexes: list[int]) -> None:
     wire = Wire()
-    wire.delete(names)
+    wire.delete_these(indexes)
