@@ -3,7 +3,7 @@ import { parseCatalog } from "./catalog.js";
 import { parseContainer, parseGuard, parseJob } from "./model.js";
 import { parseNetwork } from "./network.js";
 import { Shape } from "./shape.js";
-import { send, upload } from "./transport.js";
+import { download, send, upload } from "./transport.js";
 
 /** @typedef {import("./model.js").Container} Container */
 /** @typedef {import("./model.js").Guard} Guard */
@@ -59,6 +59,49 @@ export async function uploadContainer(name, file, { start, settings }, options) 
     query.append("set", `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
   }
   return parseJob(await upload(`${at(name)}/upload?${query}`, file, options));
+}
+
+/**
+ * @param {string} name
+ * @param {Blob} file what an export wrote
+ * @param {{ start: boolean, trusted: boolean }} choices trusted: what reaches out of the container counts, too
+ * @param {{ onProgress: (sent: number) => void, signal: AbortSignal }} options
+ * @returns {Promise<Job>}
+ */
+export async function importContainer(name, file, { start, trusted }, options) {
+  const query = new URLSearchParams({
+    import: "1",
+    start: start ? "1" : "0",
+    trusted: trusted ? "1" : "0",
+  });
+  return parseJob(await upload(`${at(name)}/upload?${query}`, file, options));
+}
+
+/**
+ * @param {string} name
+ * @param {{ name: string, start: boolean }} copy
+ * @returns {Promise<Job>}
+ */
+export async function cloneContainer(name, copy) {
+  return parseJob(await send("POST", `${at(name)}/clone`, { body: copy }));
+}
+
+/**
+ * @param {string} name
+ * @param {{ path: string, force: boolean }} target on the machine
+ * @returns {Promise<Job>}
+ */
+export async function exportContainer(name, target) {
+  return parseJob(await send("POST", `${at(name)}/export`, { body: target }));
+}
+
+/**
+ * @param {string} name
+ * @param {{ onProgress: (got: number) => void, signal: AbortSignal }} options
+ * @returns {Promise<{ file: Blob, name: string }>} the archive, and what the server calls it
+ */
+export async function fetchExport(name, options) {
+  return download(`${at(name)}/export`, options);
 }
 
 /**
