@@ -1,5 +1,6 @@
 /** One function for each endpoint of the server (docs/openapi.yaml). */
 import { parseCatalog } from "./catalog.js";
+import { parseKept } from "./kept.js";
 import { parseContainer, parseGuard, parseJob } from "./model.js";
 import { parseNetwork } from "./network.js";
 import { Shape } from "./shape.js";
@@ -149,6 +150,33 @@ export async function takeSecret(id) {
 /** @returns {Promise<import("./catalog.js").Catalog>} what the image server has for this machine */
 export async function imageCatalog() {
   return parseCatalog(await send("GET", `${BASE}/images/catalog`));
+}
+
+/** @returns {Promise<import("./kept.js").Kept>} the images that are kept, and why some cannot be listed */
+export async function keptImages() {
+  return parseKept(await send("GET", `${BASE}/images`));
+}
+
+/**
+ * @param {string} id
+ * @returns {Promise<number>} bytes that this freed
+ */
+export async function removeImage(id) {
+  const answer = await send("DELETE", `${BASE}/images/${encodeURIComponent(id)}`);
+  return new Shape(answer, "answer").number("bytes") ?? 0;
+}
+
+/**
+ * @param {boolean} all also the images, not only what none of them needs
+ * @returns {Promise<Job>}
+ */
+export async function pruneImages(all) {
+  return parseJob(await send("POST", `${BASE}/images/prune`, { body: { all } }));
+}
+
+/** @returns {Promise<Job>} */
+export async function verifyImages() {
+  return parseJob(await send("POST", `${BASE}/images/verify`));
 }
 
 /** @returns {Promise<Shape>} the report on the machine; its page reads it */

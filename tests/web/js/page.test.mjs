@@ -5,6 +5,7 @@ import { ConsoleText } from "../../../webroot/js/ansi.js";
 import { matching, parseCatalog, releaseText } from "../../../webroot/js/catalog.js";
 import { bytes, duration, sentence, shorten } from "../../../webroot/js/format.js";
 import { plainWords } from "../../../webroot/js/guard.js";
+import { damagedBy, outcomeOf, parseKept, usersOf } from "../../../webroot/js/kept.js";
 import { parseContainer, parseGuard, parseJob } from "../../../webroot/js/model.js";
 import { misspelt, nameOfArchive, nameProblem } from "../../../webroot/js/names.js";
 import { parseNetwork, places } from "../../../webroot/js/network.js";
@@ -320,4 +321,23 @@ test("an order becomes a request", () => {
   assert.deepEqual(settingsOf({ ...order, kind: "file", ownInit: true }), { boot: true });
   assert.deepEqual(settingsOf({ ...order, kind: "distribution", noInit: true }), { boot: false });
   assert.deepEqual(settingsOf({ ...nat, kind: "archive", ownInit: true }), {});
+});
+
+test("kept images have users, and what was done with them is told", () => {
+  const image = { id: "1", reference: "debian:trixie", title: "Debian 13", digests: ["sha256:a", "sha256:b"], date: 1, size: 2 };
+  const { images, problems } = parseKept({ images: [image, { ...image, reference: "x", title: "", missing: ["sha256:a"] }] });
+  assert.deepEqual(problems, []);
+  assert.deepEqual(images.map(({ title, whole }) => [title, whole]), [["Debian 13", true], ["x", false]]);
+  assert.throws(() => parseKept({ images: [{ id: 1 }] }), { why: /^kept.images\[0\]\./ });
+  const containers = ["b", "a"].map((name) => parseContainer({ name, state: {}, settings: { image: "debian:trixie" } }));
+  assert.deepEqual(usersOf(images[0], containers), ["a", "b"]);
+  assert.deepEqual(usersOf(images[1], containers), []);
+  const job = (/** @type {string} */ kind, /** @type {unknown} */ result) => parseJob({ id: "1", kind, state: "done", result });
+  assert.equal(outcomeOf(job("prune", { count: 2, bytes: 2048 })), "2.0 KiB freed.");
+  assert.match(outcomeOf(job("prune", { count: 0, bytes: 0 })), /nothing/);
+  assert.match(outcomeOf(job("verify", { damaged: [] })), /as it was fetched/);
+  const bad = job("verify", { damaged: ["sha256:b", "sha256:c"] });
+  assert.match(outcomeOf(bad), /^2 files are damaged/);
+  assert.deepEqual(damagedBy(bad, images), ["Debian 13, x: sha256:b", "sha256:c"]);
+  assert.deepEqual(damagedBy(job("prune", { count: 0 }), images), []);
 });

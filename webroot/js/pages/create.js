@@ -74,7 +74,8 @@ function ImageFields({ order, wrongs, set }) {
   ${
     offers.keep &&
     html`<${Check} on=${order.keep} set=${setter(set, "keep")} label="Keep the download"
-      note="The next container of the same image needs none." />`
+      note="The next container of the same image needs none." />
+      <p class="note small"><a href="#/images">What is kept</a></p>`
   }
   ${
     offers.init &&
