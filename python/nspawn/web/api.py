@@ -12,16 +12,19 @@ from flask import Blueprint, Response, jsonify, request
 
 from nspawn.errors import NspawnError
 from nspawn.model import settings
+from nspawn.model.finish import FinishWish
 from nspawn.model.imageref import File
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Report
 from nspawn.service.containers import Builtin, CreateRequest, Folder, FromImage, Source, Tarball
 from nspawn.service.jobs import Result
-from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong
-from nspawn.web.images import parse_image
+from nspawn.web.fields import Fields, parse_body, parse_count, parse_header, parse_text, wrong
+from nspawn.web.images import parse_image, parse_wish
 from nspawn.web.services import Services
 
 BASE = "/api/v1/containers"
+#: What `source` says of an image otherwise, with an upload.  No query: there may be a password in it.
+IMAGE_OPTIONS = "Nspawn-Image-Options"
 #: Bytes of console history in one answer: the ring on disk holds no more.
 LONGEST_LOG = 2 * 1024 * 1024
 
@@ -84,6 +87,7 @@ def upload_routes(services: Services) -> Blueprint:
         if parse_switch("boot"):
             changes = {"boot": "true", **changes}
         chosen = settings.apply(settings.Settings(), changes)
+        wish = parse_image_options(as_image=as_image)
         if not request.content_length:
             wrong("body", "it is empty; the file's bytes are expected")
         # Flask's limit is for JSON; `connection` has bounded this one before it was received.
@@ -97,7 +101,7 @@ def upload_routes(services: Services) -> Blueprint:
             return begin_import(services, name, kept, size, start=start, trusted=parse_switch("trusted"))
         source: Source = Tarball(kept, size=size)
         if as_image:
-            source = FromImage(reference=File(path="-"), file=kept, size=size)
+            source = FromImage(reference=File(path="-"), wish=wish, file=kept, size=size)
         given = settings.named(changes)
         asked = CreateRequest(name=name, source=source, settings=chosen, given=given)
         return begin_create(services, asked, start=start, cleanup=kept.close)
@@ -163,6 +167,19 @@ def no_fields() -> None:
 def parse_switch(name: str) -> bool:
     """A query's `name=1` or `name=0` (the default)."""
     return parse_count(request.args.get(name, "0"), name, low=0, high=1) == 1
+
+
+def parse_image_options(*, as_image: bool) -> FinishWish:
+    """What is done with an uploaded image after it is unpacked, by the header; nothing special without it."""
+    text = request.headers.get(IMAGE_OPTIONS)
+    if text is None:
+        return FinishWish()
+    if not as_image:
+        wrong(IMAGE_OPTIONS, "it counts with image=1 only")
+    fields = parse_header(text, IMAGE_OPTIONS)
+    wish = parse_wish(fields)
+    fields.finish()
+    return wish
 
 
 def parse_set() -> dict[str, str]:
