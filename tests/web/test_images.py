@@ -228,6 +228,27 @@ def test_an_uploaded_image_takes_what_a_source_takes(web: Web) -> None:
     )
 
 
+@pytest.mark.parametrize("way", ["create", "upload", "import", "clone"])
+def test_what_cannot_start_is_made_all_the_same(web: Web, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    from nspawn.errors import Unsupported
+
+    def refuse(_name: str) -> None:
+        raise Unsupported("web cannot start", "no init", "Give it one.")
+
+    monkeypatch.setattr(web.containers, "start", refuse)
+    if way == "create":
+        body = {"name": "web", "source": {"kind": "builtin"}, "start": True}
+        answer = web.ask("POST", "/api/v1/containers", body)
+    elif way == "clone":
+        web.containers.add("box")
+        answer = web.ask("POST", "/api/v1/containers/box/clone", {"name": "web", "start": True})
+    else:
+        answer = upload(web, f"{way}=1&start=1" if way == "import" else "start=1")
+    job = ended(web, answer.get_json()["id"])
+    assert (job["state"], job["error"], job["result"]["name"]) == ("done", None, "web")
+    assert job["notes"][-1] == "it was not started: web cannot start: no init (Give it one.)"
+
+
 @pytest.mark.parametrize(
     ("query", "header", "told"),
     [

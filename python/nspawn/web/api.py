@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 from flask import Blueprint, Response, jsonify, request
 
-from nspawn.errors import NspawnError
 from nspawn.model import settings
 from nspawn.model.finish import FinishWish
 from nspawn.model.imageref import File
@@ -21,6 +20,7 @@ from nspawn.service.jobs import Result
 from nspawn.web.fields import Fields, parse_body, parse_count, parse_header, parse_text, wrong
 from nspawn.web.images import parse_image, parse_wish
 from nspawn.web.services import Services
+from nspawn.web.starting import start_made
 
 BASE = "/api/v1/containers"
 #: What `source` says of an image otherwise, with an upload.  No query: there may be a password in it.
@@ -251,9 +251,8 @@ def begin_import(
     def work(progress: Report, cancelled: Asked) -> Result:
         with file:
             moved = services.containers.import_(file, name, progress, cancelled, size=size, trusted=trusted)
-        if start:
-            services.containers.start(moved.name)
-        return Result(value=services.containers.get(moved.name), notes=moved.notes)
+        notes = (*moved.notes, *(start_made(services, moved.name) if start else ()))
+        return Result(value=services.containers.get(moved.name), notes=notes)
 
     try:
         job = services.jobs.start("import", name, work)
@@ -276,15 +275,7 @@ def begin_create(
             outcome = services.containers.create(asked, progress, cancelled)
         finally:
             cleanup()
-        notes = outcome.notes
-        if start:
-            try:
-                services.containers.start(asked.name)
-            except NspawnError as error:
-                if not outcome.password:
-                    raise
-                # It is made, and whoever waits for its password gets it: the job has not failed.
-                notes = (*notes, f"it was not started: {error}")
+        notes = (*outcome.notes, *(start_made(services, asked.name) if start else ()))
         made = services.containers.get(asked.name)
         return Result(value=made, notes=notes, secret=outcome.password)
 
