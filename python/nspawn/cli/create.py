@@ -44,7 +44,7 @@ def create(arguments: argparse.Namespace) -> int:
     base.say(f"created {request.name}")
     tell(outcome.notes, outcome.password)
     if arguments.start:
-        return base.report_start(containers.start(request.name))
+        return base.start_made(containers, request.name, "created")
     return 0
 
 
