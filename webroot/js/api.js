@@ -9,8 +9,11 @@ import { download, send, upload } from "./transport.js";
 /** @typedef {import("./model.js").Container} Container */
 /** @typedef {import("./model.js").Guard} Guard */
 /** @typedef {import("./model.js").Job} Job */
-/** @typedef {{ password?: string, lock_password?: boolean, ssh_keys?: string, keep?: boolean }} ImageWish */
-/** @typedef {{ kind: "image", reference: string } & ImageWish} ImageSource */
+/**
+ * @typedef {{ password?: string, lock_password?: boolean, ssh_keys?: string, skip?: string[], timezone?: string,
+ *   locale?: string }} ImageWish
+ */
+/** @typedef {{ kind: "image", reference: string, keep?: boolean } & ImageWish} ImageSource */
 /** @typedef {{ kind: "builtin" } | { kind: "folder", path: string } | ImageSource} Source */
 
 const BASE = "/api/v1";
@@ -50,16 +53,20 @@ export async function createContainer(name, source, { start, settings }) {
 /**
  * @param {string} name
  * @param {Blob} file
- * @param {Choices} choices
+ * @param {Choices & { wish: ImageWish }} choices
  * @param {{ onProgress: (sent: number) => void, signal: AbortSignal }} options
  * @returns {Promise<Job>}
  */
-export async function uploadContainer(name, file, { start, settings }, options) {
+export async function uploadContainer(name, file, { start, settings, wish }, options) {
   const query = new URLSearchParams({ start: start ? "1" : "0", image: "1" });
   for (const [key, value] of Object.entries(settings)) {
     query.append("set", `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
   }
-  return parseJob(await upload(`${at(name)}/upload?${query}`, file, options));
+  /** @type {Record<string, string>} */
+  const more = {};
+  // No part of the address, for there may be a password in it.
+  if (Object.keys(wish).length > 0) more["Nspawn-Image-Options"] = encodeURIComponent(JSON.stringify(wish));
+  return parseJob(await upload(`${at(name)}/upload?${query}`, file, { ...options, more }));
 }
 
 /**

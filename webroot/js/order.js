@@ -15,12 +15,19 @@ import { misspelt, nameProblem } from "./names.js";
  * @property {string} password
  * @property {string} keys
  * @property {boolean} keep
+ * @property {string} timezone that of the machine when it is empty
+ * @property {string} locale that of the machine when it is empty
+ * @property {string[]} skip steps after the unpacking that are left out
  * @property {boolean} start
  * @property {boolean} ownInit of what brings none that is known
  * @property {boolean} noInit of a distribution, which has one
  * @property {string} network
  * @property {string} ports
  */
+
+/** As the server has them (`nspawn.model.finish`). */
+const ZONE = /^[\w+-]{1,40}(\/[\w+-]{1,40}){0,3}$/;
+const LOCALE = /^([a-z]{2,3}_[A-Z]{2}|C)(\.(UTF|utf)-?8)?$/;
 
 /** @type {Order} */
 export const EMPTY = {
@@ -35,6 +42,9 @@ export const EMPTY = {
   password: "",
   keys: "",
   keep: false,
+  timezone: "",
+  locale: "",
+  skip: [],
   start: true,
   ownInit: false,
   noInit: false,
@@ -48,7 +58,8 @@ export function offersOf(kind) {
     file: kind === "upload" || kind === "archive",
     path: kind === "folder" || kind === "file",
     keep: kind === "distribution" || kind === "registry",
-    login: kind === "distribution" || kind === "file",
+    login: kind === "distribution" || kind === "upload" || kind === "file",
+    image: kind === "distribution" || kind === "registry" || kind === "upload" || kind === "file",
     init: kind === "upload" || kind === "file" || kind === "folder",
     // An archive brings its settings.
     settings: kind !== "archive",
@@ -65,6 +76,7 @@ export function wrongsOf(order, known, tried) {
   if (!tried) return { name: misspelt(order.name) };
   const { kind } = order;
   const offers = offersOf(kind);
+  const wish = wishOf(order);
   const absolute = order.path.startsWith("/");
   return {
     name: nameProblem(order.name, known),
@@ -72,7 +84,11 @@ export function wrongsOf(order, known, tried) {
     registry: kind === "registry" && !order.registry.trim() ? "Name an image." : "",
     file: offers.file && !order.file ? "Choose the file." : "",
     path: offers.path && !absolute ? "Give an absolute path, such as /data/rootfs." : "",
-    password: offers.login && order.choice === "own" && !order.password ? "Type a password." : "",
+    password: wish.password === "" ? "Type a password." : "",
+    timezone:
+      wish.timezone && !ZONE.test(wish.timezone) ? "This is no time zone. As in: Europe/Berlin, or UTC." : "",
+    locale:
+      wish.locale && !LOCALE.test(wish.locale) ? "This cannot be set. As in: de_DE.UTF-8, or C.UTF-8." : "",
   };
 }
 
@@ -95,10 +111,31 @@ export function settingsOf({ kind, ownInit, noInit, network, ports }) {
 }
 
 /**
+ * @param {Order} order
+ * @returns {import("./api.js").ImageWish} what is done after the unpacking, where it is not the default
+ */
+export function wishOf({ kind, choice, password, keys, timezone, locale, skip }) {
+  const offers = offersOf(kind);
+  /** @type {import("./api.js").ImageWish} */
+  const wish = {};
+  if (!offers.image) return wish;
+  if (offers.login && !skip.includes("password")) {
+    if (choice === "own") wish.password = password;
+    if (choice === "locked") wish.lock_password = true;
+  }
+  if (offers.login && !skip.includes("ssh-keys") && keys.trim()) wish.ssh_keys = keys;
+  if (!skip.includes("timezone") && timezone.trim()) wish.timezone = timezone.trim();
+  if (!skip.includes("locale") && locale.trim()) wish.locale = locale.trim();
+  if (skip.length > 0) wish.skip = skip;
+  return wish;
+}
+
+/**
  * @param {Order} order whose kind is not a file of this device
  * @returns {import("./api.js").Source}
  */
-export function sourceOf({ kind, path, distribution, registry, choice, password, keys, keep }) {
+export function sourceOf(order) {
+  const { kind, path, distribution, registry, keep } = order;
   if (kind === "folder") return { kind, path };
   const reference = {
     distribution,
@@ -106,12 +143,5 @@ export function sourceOf({ kind, path, distribution, registry, choice, password,
     file: path,
   }[/** @type {string} */ (kind)];
   if (reference === undefined) return { kind: "builtin" };
-  const offers = offersOf(kind);
-  /** @type {import("./api.js").ImageSource} */
-  const source = { kind: "image", reference };
-  if (offers.login && choice === "own") source.password = password;
-  if (offers.login && choice === "locked") source.lock_password = true;
-  if (offers.login && keys.trim()) source.ssh_keys = keys;
-  if (offers.keep && keep) source.keep = true;
-  return source;
+  return { kind: "image", reference, ...wishOf(order), ...(offersOf(kind).keep && keep && { keep }) };
 }

@@ -65,14 +65,16 @@ export async function send(method, path, { body, signal } = {}) {
  * Send a file as it is.  XMLHttpRequest, because fetch tells nothing of how far it is.
  * @param {string} path
  * @param {Blob} file
- * @param {{ onProgress: (sent: number) => void, signal: AbortSignal }} options
+ * @param {{ onProgress: (sent: number) => void, signal: AbortSignal, more?: Record<string, string> }} options
+ * more: headers
  * @returns {Promise<unknown>} the answer's JSON
  */
-export function upload(path, file, { onProgress, signal }) {
+export function upload(path, file, { onProgress, signal, more = {} }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path);
-    for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries({ ...headers(), ...more }))
+      request.setRequestHeader(name, value);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.setRequestHeader("X-Nspawn", "1");
     request.upload.onprogress = (event) => onProgress(event.loaded);

@@ -9,7 +9,7 @@ import { damagedBy, outcomeOf, parseKept, usersOf } from "../../../webroot/js/ke
 import { parseContainer, parseGuard, parseJob } from "../../../webroot/js/model.js";
 import { misspelt, nameOfArchive, nameProblem } from "../../../webroot/js/names.js";
 import { parseNetwork, places } from "../../../webroot/js/network.js";
-import { EMPTY, settingsOf, sourceOf, wrongsOf } from "../../../webroot/js/order.js";
+import { EMPTY, settingsOf, sourceOf, wishOf, wrongsOf } from "../../../webroot/js/order.js";
 import { problemOf } from "../../../webroot/js/problem.js";
 import { parseReadings, sensors } from "../../../webroot/js/readings.js";
 import { Shape } from "../../../webroot/js/shape.js";
@@ -294,6 +294,11 @@ test("what is missing of an order is told by its field", () => {
   assert.deepEqual(wrong({ kind: "registry", registry: " ", choice: "own" }), ["registry"]);
   assert.deepEqual(wrong({ kind: "file", path: "a.tar" }), ["path"]);
   assert.deepEqual(wrong({ kind: "archive" }), ["file"]);
+  const far = { distribution: "debian", kind: "distribution" };
+  for (const timezone of ["../x", "/UTC", "a b"]) assert.deepEqual(wrong({ ...far, timezone }), ["timezone"]);
+  for (const locale of ["german", "de_DE.latin1"]) assert.deepEqual(wrong({ ...far, locale }), ["locale"]);
+  assert.deepEqual(wrong({ ...far, timezone: "America/Argentina/Ushuaia", locale: "C.utf8" }), []);
+  assert.deepEqual(wrong({ ...far, timezone: "/", skip: ["timezone"] }), []);
   assert.deepEqual(wrongsOf({ ...EMPTY, name: "No" }, null, false), { name: misspelt("No") });
 });
 
@@ -315,6 +320,13 @@ test("an order becomes a request", () => {
     lock_password: true,
     keep: true,
   });
+  const far = { ...order, ...more, timezone: " UTC ", locale: "de_DE.UTF-8" };
+  const wish = { password: "x", ssh_keys: "ssh-ed25519 A", timezone: "UTC", locale: "de_DE.UTF-8" };
+  assert.deepEqual(wishOf({ ...far, kind: "upload" }), wish);
+  assert.deepEqual(wishOf({ ...far, kind: "registry" }), { timezone: "UTC", locale: "de_DE.UTF-8" });
+  const skip = ["password", "ssh-keys", "timezone", "locale"];
+  assert.deepEqual(wishOf({ ...far, kind: "distribution", skip }), { skip });
+  for (const kind of /** @type {const} */ (["builtin", "archive", "folder"])) assert.deepEqual(wishOf({ ...far, kind, skip }), {});
   const nat = { ...order, network: "nat", ports: "8080:80, 53:53/udp" };
   assert.deepEqual(settingsOf(nat), { "network.mode": "nat", "network.ports": ["8080:80", "53:53/udp"] });
   assert.deepEqual(settingsOf({ ...order, kind: "upload" }), { boot: false });

@@ -3,7 +3,8 @@ import { useTitle } from "../frame.js";
 import { html, useState } from "../html.js";
 import { learnJob, useLive } from "../live.js";
 import { nameOfArchive } from "../names.js";
-import { EMPTY, offersOf, settingsOf, sourceOf, wrongsOf } from "../order.js";
+import { EMPTY, offersOf, settingsOf, sourceOf, wishOf, wrongsOf } from "../order.js";
+import { Advanced } from "../parts/advanced.js";
 import { CatalogField } from "../parts/catalog.js";
 import { reasonOf } from "../parts/fields.js";
 import { Icon } from "../parts/icons.js";
@@ -58,9 +59,14 @@ function ImageFields({ order, wrongs, set }) {
   const offers = offersOf(order.kind);
   return html`${
     offers.login &&
+    !order.skip.includes("password") &&
     html`<${PasswordField} choice=${order.choice} choose=${setter(set, "choice")} password=${order.password}
-        set=${setter(set, "password")} wrong=${wrongs.password} />
-      <${KeysField} keys=${order.keys} set=${setter(set, "keys")} />`
+      set=${setter(set, "password")} wrong=${wrongs.password} />`
+  }
+  ${
+    offers.login &&
+    !order.skip.includes("ssh-keys") &&
+    html`<${KeysField} keys=${order.keys} set=${setter(set, "keys")} />`
   }
   ${
     order.kind === "distribution" &&
@@ -96,7 +102,8 @@ function send(order, upload) {
   const { name, kind, file, start, trusted } = order;
   if (kind === "archive" && file) return importContainer(name, file, { start, trusted }, upload);
   const choices = { start, settings: settingsOf(order) };
-  if (kind === "upload" && file) return uploadContainer(name, file, choices, upload);
+  if (kind === "upload" && file)
+    return uploadContainer(name, file, { ...choices, wish: wishOf(order) }, upload);
   return createContainer(name, sourceOf(order), choices);
 }
 
@@ -124,7 +131,9 @@ export function CreatePage() {
     setWrong(null);
     const first = Object.entries(wrongsOf(order, containers, true)).find(([, text]) => text);
     if (first) {
-      document.getElementById(first[0])?.focus();
+      const field = document.getElementById(first[0]);
+      field?.closest("details")?.setAttribute("open", "");
+      field?.focus();
       return;
     }
     const abort = new AbortController();
@@ -137,7 +146,10 @@ export function CreatePage() {
       set({ password: "" });
     } catch (error) {
       const problem = asProblem(error);
-      if (problem.code !== "cancelled") setWrong(problem);
+      if (problem.code === "cancelled") return;
+      setWrong(problem);
+      // It is told at the page's head, which may be far from the button.
+      scrollTo(0, 0);
     } finally {
       setSending(null);
     }
@@ -181,6 +193,10 @@ export function CreatePage() {
         order.network === "nat" &&
         html`<${TextField} id="ports" label="Ports" value=${order.ports} set=${setter(set, "ports")} place="8080:80, 5353:53/udp"
           note="Port of the machine, then of the container. They lead in from everywhere." wrong=${wrongPorts} />`
+      }
+      ${
+        offers.image &&
+        html`<${Advanced} timezone=${order.timezone} locale=${order.locale} skip=${order.skip} wrongs=${wrongs} set=${set} />`
       }
       <${Check} on=${order.start} set=${setter(set, "start")} label="Start it when it is ready" />
       <div class="buttons">

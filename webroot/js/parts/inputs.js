@@ -4,9 +4,9 @@ import { html, useRef } from "../html.js";
 import { Button } from "./button.js";
 
 /**
- * @param {{ id: string, label: string, value: string, set: (value: string) => void, note?: string, wrong?: string, place?: string }} props
+ * @param {{ id: string, label: string, value: string, set: (value: string) => void, note?: string, wrong?: string, place?: string, offers?: string[] }} props offers: what may be wanted
  */
-export function TextField({ id, label, value, set, note = "", wrong = "", place = "" }) {
+export function TextField({ id, label, value, set, note = "", wrong = "", place = "", offers = [] }) {
   return html`<div class="field">
     <label for=${id}>${label}</label>
     <input
@@ -18,10 +18,12 @@ export function TextField({ id, label, value, set, note = "", wrong = "", place 
       autocomplete="off"
       autocapitalize="none"
       spellcheck=${false}
+      list=${offers.length > 0 ? `${id}-offers` : undefined}
       aria-invalid=${wrong ? "true" : undefined}
       aria-describedby=${`${id}-note`}
       onInput=${(/** @type {InputEvent} */ event) => set(/** @type {HTMLInputElement} */ (event.target).value)}
     />
+    ${offers.length > 0 && html`<datalist id=${`${id}-offers`}>${offers.map((each) => html`<option key=${each} value=${each} />`)}</datalist>`}
     <p id=${`${id}-note`} class=${wrong ? "wrong" : "note"} aria-live="polite">${wrong || note}</p>
   </div>`;
 }
