@@ -54,7 +54,7 @@ def _start(peer: Peer, record: Record, _descriptors: list[int]) -> None:
         peer.reply(error_record(error) if error else Record((("ok", 1), *instance.report().fields)))
 
     instance = peer.spawner.start(record)
-    instance.on_start.append(started)
+    instance.launch.on_start.append(started)
 
 
 def _stop(peer: Peer, record: Record, _descriptors: list[int]) -> None:
