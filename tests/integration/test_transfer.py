@@ -243,6 +243,43 @@ def test_an_export_that_ends_early_leaves_nothing(writer: Named, tmp_path: Path,
     writer.ok("rm", "box")  # nobody holds its lock
 
 
+def kernel_says_frozen(folder: str) -> bool:
+    """cgroup 2 has it in its events, the version 1 freezer in its state."""
+    events, state = Path(folder, "cgroup.events"), Path(folder, "freezer.state")
+    return "frozen 1" in events.read_text() if events.exists() else "FROZEN" in state.read_text()
+
+
+@pytest.mark.parametrize("killed", ["spawner", "keeper and spawner", "keeper, spawner and export"])
+def test_it_is_thawed_also_when_the_spawner_is_killed(writer: Named, killed: str) -> None:
+    pid, folder = (writer.state("box")[key] for key in ("pid", "cgroup"))
+    reader, sink = os.pipe()
+    words: list[str | Path] = [writer.path, "export", "box", "-"]
+    with subprocess.Popen(words, env=writer.environment, stdout=sink, stderr=subprocess.DEVNULL) as child:
+        os.close(sink)
+        # Nobody reads: it stands in the middle.
+        assert processes.wait_until(lambda: kernel_says_frozen(folder), 10)
+        last = numbers(rootfs(writer, "box"))[-1]
+        own = [each for each in writer.spawners() if "keeper" in str(processes.command_line(each))]
+        keeper = next(each for each in own if processes.parent(each) not in own)
+        doomed = [each for each in own if processes.parent(each) == keeper]
+        assert doomed
+        if "keeper" in killed:
+            doomed.insert(0, keeper)  # which would start another
+        doomed += [child.pid] if "export" in killed else []
+        for each in doomed:
+            os.kill(each, signal.SIGKILL)
+        assert all(processes.gone(each) for each in doomed)
+        assert kernel_says_frozen(folder) or "export" in killed
+        with open(reader, "rb") as file:
+            assert file.read()
+        assert child.wait(60) == (-9 if "export" in killed else 0)
+    assert processes.wait_until(lambda: not kernel_says_frozen(folder), 40)
+    assert processes.wait_until(lambda: writer.state("box")["supervised"], 10)
+    found = writer.state("box")
+    assert (found["state"], found["pid"], found["frozen"]) == ("running", pid, "")
+    assert moves_on(writer, last)
+
+
 def test_an_import_that_is_killed_is_gone(box: Named, tmp_path: Path) -> None:
     packed = box("export", "box", "-").stdout
     for count in (1000, len(packed) // 2, len(packed)):
