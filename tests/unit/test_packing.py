@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import fcntl
 import gzip
 import io
 import lzma
@@ -11,6 +12,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -224,3 +227,40 @@ def test_what_is_packed_can_be_unpacked_however_deep(tmp_path: Path) -> None:
         tarball.extract(file, str(target), lambda _step: None, lambda: False)
     assert (target / deep.relative_to(tree)).is_dir()
     shutil.rmtree(tmp_path / "from/d0")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the child makes it its root")
+@pytest.mark.parametrize("compress", ["none", "xz"])
+def test_a_slow_reader_is_waited_for(compress: str, tmp_path: Path) -> None:
+    """It takes as long as several times the patience, little by little."""
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from/x").write_bytes(os.urandom(400_000))
+    out, into = os.pipe()
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
+    found: list[bytes] = []
+
+    def read() -> None:
+        while data := os.read(out, 4096):
+            found.append(data)
+            time.sleep(0.025)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        archive.pack(
+            str(tmp_path / "from"),
+            into,
+            ("first", "text"),
+            lambda _step: None,
+            lambda: False,
+            compress=compress,
+            patience=0.75,
+        )
+    finally:
+        os.close(into)
+        reader.join()
+        os.close(out)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(found))) as tar:
+        file = tar.extractfile("x")
+        assert file is not None
+        assert file.read() == (tmp_path / "from/x").read_bytes()
