@@ -18,7 +18,7 @@ import pytest
 from nspawn.errors import NspawnError
 from nspawn.layout import Layout
 from nspawn.model import exported
-from nspawn.model.settings import Settings
+from nspawn.model.settings import Network, Restart, Settings
 from nspawn.service import transfer
 from nspawn.service.containers import Containers
 from tests.support import processes
@@ -457,17 +457,26 @@ def test_the_member_itself_may_be_anything(nspawn: Named, tmp_path: Path) -> Non
 
 
 def test_settings_that_reach_out_count_only_when_trusted(nspawn: Named, tmp_path: Path) -> None:
-    changes: dict[str, object] = {"binds": (f"{tmp_path}:/host",), "rootfs": "/etc", "storage": "/sdcard"}
+    changes: dict[str, object] = {
+        "binds": (f"{tmp_path}:/host",),
+        "rootfs": "/etc",
+        "storage": "/sdcard",
+        "restart": Restart(policy="always"),
+        "network": Network(on_down="fallback"),
+    }
     data = archive(described("box", **changes), SHELL)
     done = nspawn("import", "-", stdin=data)
     assert done.status == 0, done
     assert f"binds were left out: {tmp_path}:/host" in done.err
+    assert "in this machine's network" in done.err
     found = nspawn.container("box")["settings"]
     assert (found["binds"], found["rootfs"], found["storage"]) == ([], "", "")
+    assert (found["restart"]["policy"], found["network"]["on_down"]) == ("no", "block")
     assert nspawn("import", "-", stdin=data).status == 1
     assert nspawn("import", "-", "other", "--trusted", stdin=data).status == 0
     found = nspawn.container("other")["settings"]
     assert (found["binds"], found["rootfs"], found["storage"]) == ([f"{tmp_path}:/host"], "", "/sdcard")
+    assert (found["restart"]["policy"], found["network"]["on_down"]) == ("always", "fallback")
 
 
 def test_a_reader_that_reads_nothing_does_not_hold_it_for_ever(

@@ -23,7 +23,7 @@ from nspawn.errors import Damaged
 from nspawn.images import archive, head, tarball, tarwriter, xzblocks
 from nspawn.model import exported
 from nspawn.model.progress import Cancelled, Progress
-from nspawn.model.settings import Autostart, Network, Settings
+from nspawn.model.settings import Autostart, Network, Restart, Settings
 
 SIZES = (0, 1, 1000, xzblocks.PIECE - 1, xzblocks.PIECE, xzblocks.PIECE * 2 + 77)
 
@@ -135,7 +135,15 @@ REACHING = Settings(
     hostname="first",
     env={"A": "b"},
     autostart=Autostart(enabled=True, after=("other",)),
-    network=Network(mode="nat", pin=("vpn",), ports=("80:80/tcp",), port_range=("90:95",), ip="10.11.0.9"),
+    restart=Restart(policy="always", delay=3.0),
+    network=Network(
+        mode="nat",
+        pin=("vpn",),
+        on_down="fallback",
+        ports=("80:80/tcp",),
+        port_range=("90:95",),
+        ip="10.11.0.9",
+    ),
 )
 
 
@@ -148,7 +156,12 @@ def test_settings_survive() -> None:
 
 def test_what_an_import_leaves_out() -> None:
     kept, notes = exported.harmless(REACHING)
-    assert kept == Settings(hostname="first", env={"A": "b"}, network=Network(mode="nat", pin=("vpn",)))
+    assert kept == Settings(
+        hostname="first",
+        env={"A": "b"},
+        restart=Restart(delay=3.0),
+        network=Network(mode="nat", pin=("vpn",)),
+    )
     told = "\n".join(notes)
     for text in (
         "/data:/data, /:/host",
@@ -157,15 +170,25 @@ def test_what_an_import_leaves_out() -> None:
         "10.11.0.9",
         "start with",
         "wake_lock",
+        "restart.policy always",
+        "on_down fallback",
     ):
         assert text in told
-    assert exported.harmless(Settings()) == (Settings(), [])
+    assert "machine's network" not in told
+    kept, notes = exported.harmless(Settings())
+    assert kept == Settings()
+    assert notes == ["its programs are in this machine's network (network.mode host)"]
+    assert exported.harmless(Settings(network=Network(mode="none"))) == (
+        Settings(network=Network(mode="none")),
+        [],
+    )
 
 
 def test_what_a_clone_leaves_to_the_original() -> None:
     kept, notes = exported.twin(REACHING)
     assert (kept.rootfs, kept.hostname, kept.binds) == ("", "", REACHING.binds)
-    assert kept.network == Network(mode="nat", pin=("vpn",))
+    assert kept.network == Network(mode="nat", pin=("vpn",), on_down="fallback")
+    assert kept.restart == REACHING.restart
     assert len(notes) == 3
 
 
