@@ -15,6 +15,8 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 #: From here on the kernel moves the content to the pipe by itself.
 _LARGE = 1 << 18
+#: Written at once: who waits for a slow reader counts what has been written (proc(5), wchar).
+_AT_ONCE = 1 << 16
 _MOST_OCTAL7, _MOST_OCTAL11 = 0o7777777, 0o77777777777
 _KINDS = {
     stat.S_IFREG: b"0",
@@ -101,7 +103,7 @@ class TarWriter:
             self._flush()
         while length:
             if length >= _LARGE:
-                done = os.sendfile(self._sink, descriptor, offset, min(length, _CHUNK))
+                done = os.sendfile(self._sink, descriptor, offset, min(length, _AT_ONCE))
             else:
                 data = os.pread(descriptor, length, offset)
                 self._put(data)
@@ -160,7 +162,7 @@ class TarWriter:
         view = memoryview(bytes(self._held))
         self._held.clear()
         while view:
-            view = view[os.write(self._sink, view) :]
+            view = view[os.write(self._sink, view[:_AT_ONCE]) :]
 
 
 def _block(
