@@ -138,17 +138,25 @@ class Images:
         return found[0]
 
     def remove(self, name: str) -> Pruned:
-        """Forget an image, and remove the blobs that no other one needs; containers stay as they are."""
-        stored = self.get(name)
-        self._blobs.forget(stored.kept.id)
-        return self._blobs.prune()
+        """Forget an image, and remove the blobs that no other one needs; containers stay as they are.
+
+        Busy while another image is being stored.
+        """
+        self.get(name)
+        with self._blobs.clearing():
+            self._blobs.forget(self.get(name).kept.id)
+            return self._blobs.prune()
 
     def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned:
-        """Remove what no image needs, and what broken downloads left; everything: all images too."""
-        if everything:
-            for stored in self.kept():
-                self._blobs.forget(stored.kept.id)
-        return self._blobs.prune(report, cancelled)
+        """Remove what no image needs, and what broken downloads left; everything: all images too.
+
+        Busy while an image is being stored.
+        """
+        with self._blobs.clearing(cancelled):
+            if everything:
+                for stored in self.kept():
+                    self._blobs.forget(stored.kept.id)
+            return self._blobs.prune(report, cancelled)
 
     def verify(self, report: Report, cancelled: Asked) -> list[str]:
         """Hash everything that is stored; the digests of what is damaged, which stays for a person to see."""
