@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nspawn.errors import NotFound, Unreachable
+from nspawn.errors import NotFound, NspawnError, Unreachable
 from nspawn.images.blobs import Pruned
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 
@@ -29,6 +29,7 @@ class FakeImages:
         self.there = True
         self.offline = False
         self.late = False
+        self.problem: NspawnError | None = None
 
     def kept(self) -> list[FakeStored]:
         return [FakeStored()] if self.there else []
@@ -40,13 +41,16 @@ class FakeImages:
         if not self.there or name != "0123456789ab":
             raise NotFound(f"there is no stored image {name!r}")
         self.there = False
-        return Pruned(count=1, bytes=7)
+        return Pruned(count=1, bytes=7, problems=self._problems())
 
     def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned:
         assert not cancelled()
         report(Progress(phase="removing", done=1, total=1))
         self.there = self.there and not everything
-        return Pruned(count=2, bytes=9)
+        return Pruned(count=2, bytes=9, problems=self._problems())
+
+    def _problems(self) -> tuple[NspawnError, ...]:
+        return () if self.problem is None else (self.problem,)
 
     def verify(self, report: Report, cancelled: Asked) -> list[str]:
         assert not cancelled()

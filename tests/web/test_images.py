@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nspawn.errors import Damaged
 from nspawn.model.finish import FinishWish
 from nspawn.model.imageref import Distribution, File, Registry, Url
 from nspawn.service.containers import FromImage
@@ -184,7 +185,11 @@ def test_kept_images_are_listed_and_removed(web: Web) -> None:
     }
     assert web.ask("DELETE", "/api/v1/images/none").status_code == 404
     assert web.ask("DELETE", f"/api/v1/images/{'x' * 200}").status_code == 400
-    assert web.ask("DELETE", "/api/v1/images/0123456789ab").get_json() == {"count": 1, "bytes": 7}
+    assert web.ask("DELETE", "/api/v1/images/0123456789ab").get_json() == {
+        "count": 1,
+        "bytes": 7,
+        "problems": [],
+    }
     assert web.ask("GET", "/api/v1/images").get_json()["images"] == []
 
 
@@ -216,6 +221,14 @@ def test_verify_and_prune_are_jobs(web: Web) -> None:
     number = web.ask("POST", "/api/v1/images/verify", {}).get_json()["id"]
     assert ended(web, number)["result"] == {"damaged": ["sha256:" + "0" * 64]}
     number = web.ask("POST", "/api/v1/images/prune", {"all": True}).get_json()["id"]
-    assert ended(web, number)["result"] == {"count": 2, "bytes": 9}
+    assert ended(web, number)["result"] == {"count": 2, "bytes": 9, "problems": []}
     assert web.images.there is False
     assert web.ask("POST", "/api/v1/images/prune", {"every": True}).status_code == 400
+
+
+def test_why_nothing_could_be_removed_is_told(web: Web) -> None:
+    web.images.problem = Damaged("the record a.json cannot be used", "it is no object")
+    number = web.ask("POST", "/api/v1/images/prune", {}).get_json()["id"]
+    told = [ended(web, number)["result"]["problems"]]
+    told.append(web.ask("DELETE", "/api/v1/images/0123456789ab").get_json()["problems"])
+    assert told == [["the record a.json cannot be used: it is no object"]] * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -13,6 +14,9 @@ from nspawn.model.progress import Asked, Cancelled, Report
 from nspawn.service.containers import FromImage
 from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong
 from nspawn.web.services import Services
+
+if TYPE_CHECKING:
+    from nspawn.images.blobs import Pruned
 
 BASE = "/api/v1/images"
 #: Characters of a search, and of an id.
@@ -48,8 +52,7 @@ def image_routes(services: Services) -> Blueprint:
 
     @routes.delete(f"{BASE}/<image>")
     def remove(image: str) -> Response:
-        freed = services.images().remove(parse_short(image, "image"))
-        return jsonify(count=freed.count, bytes=freed.bytes)
+        return jsonify(freed(services.images().remove(parse_short(image, "image"))))
 
     @routes.post(f"{BASE}/prune")
     def prune() -> tuple[Response, int]:
@@ -57,9 +60,8 @@ def image_routes(services: Services) -> Blueprint:
         everything = body.flag("all", False)
         body.finish()
 
-        def work(report: Report, cancelled: Asked) -> dict[str, int]:
-            freed = services.images().prune(report, cancelled, everything=everything)
-            return {"count": freed.count, "bytes": freed.bytes}
+        def work(report: Report, cancelled: Asked) -> dict[str, object]:
+            return freed(services.images().prune(report, cancelled, everything=everything))
 
         return jsonify(services.jobs.start("prune", "", work).as_dict()), 202
 
@@ -104,6 +106,12 @@ def parse_short(text: str, path: str) -> str:
     if len(parse_text(text, path)) > _LONGEST or not text.isprintable():
         wrong(path, f"at most {_LONGEST} characters that can be printed are expected")
     return text
+
+
+def freed(pruned: Pruned) -> dict[str, object]:
+    """What was removed, and why no more could be, in the JSON form."""
+    problems = [str(error) for error in pruned.problems]
+    return {"count": pruned.count, "bytes": pruned.bytes, "problems": problems}
 
 
 def _nothing(_progress: object) -> None:
