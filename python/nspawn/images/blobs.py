@@ -24,6 +24,7 @@ from nspawn.images.filestream import FileStream
 from nspawn.images.kept import Kept
 from nspawn.images.room import Room
 from nspawn.kernel import files
+from nspawn.model import ocimanifest
 from nspawn.model.blob import ALGORITHM, digits_of
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 
@@ -167,11 +168,28 @@ class Blobs:
                     raise
                 os.close(descriptor)  # the other has finished or removed it since we opened it
 
+    def put(self, data: bytes) -> str:
+        """Store a small blob; its digest.  While another process stores the same, that is left to it."""
+        digest = ocimanifest.digest_of(data)
+        part = None if self.has(digest) else self.begin(digest)
+        if part is None:
+            return digest
+        try:
+            part.clear()
+            part.write(data, 0)
+            part.finish()
+        except OSError as error:
+            raise files.system_error(f"{digest[:19]}... cannot be stored", error) from None
+        finally:
+            part.remove()
+            part.close()
+        return digest
+
     def held(self) -> list[Held]:
         """What is stored, by digest."""
         used: dict[str, list[str]] = {}
         for each in self.records()[0]:
-            for digest in each.digests:
+            for digest in each.parts:
                 used.setdefault(digest, []).append(each.id)
         found = []
         for digits in self._digits():
@@ -271,6 +289,13 @@ class Blobs:
                 return kept.read_all(at)
         except FileNotFoundError:
             return [], []
+
+    def find(self, reference: str, arch: str) -> Kept | None:
+        """The record of this image, when all that it needs is there."""
+        for each in self.records()[0]:
+            if (each.reference, each.arch) == (reference, arch):
+                return each if all(map(self.has, each.parts)) else None
+        return None
 
     def forget(self, id_: str) -> None:
         """Remove a record (its blobs are for `prune`); NotFound."""

@@ -266,17 +266,20 @@ def check_space(target: str, image: Image, stored: int = 0) -> None:
 def _note(layout: Layout, image: Image) -> None:
     blobs = Blobs(layout.images)
     digests = tuple(layer.blob.digest for layer in image.layers if layer.blob is not None)
+    if not digests or not all(blobs.has(digest) for digest in digests):
+        return  # a file of the user's is not stored
+    documents = tuple(blobs.put(document) for document in image.documents)
     record = Kept(
         reference=image.reference,
         title=image.title,
         digests=digests,
         arch=image.arch,
         serial=image.serial,
-        date=int(time.time()),
+        date=image.since or int(time.time()),
         size=image.size or 0,
+        documents=documents,
     )
-    if digests and all(blobs.has(digest) for digest in digests):  # a file of the user's is not stored
-        blobs.note(record)
+    blobs.note(record)
 
 
 def _mib(count: int) -> str:

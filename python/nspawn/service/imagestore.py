@@ -47,6 +47,7 @@ class Stored:
             "date": self.kept.date,
             "size": self.kept.size,
             "digests": list(self.kept.digests),
+            "documents": list(self.kept.documents),
             "missing": list(self.missing),
         }
 
@@ -241,5 +242,5 @@ class Images:
         return self._known[1], (*self._known[2], "the image server did not answer yet; an old list is used")
 
     def _stored(self, record: Kept) -> Stored:
-        missing = tuple(digest for digest in record.digests if not self._blobs.has(digest))
+        missing = tuple(digest for digest in record.parts if not self._blobs.has(digest))
         return Stored(kept=record, missing=missing)
