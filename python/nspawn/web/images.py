@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify, request
 
-from nspawn.errors import Unreachable
+from nspawn.errors import Busy, Unreachable
 from nspawn.model import finish, imageref
 from nspawn.model.progress import Asked, Cancelled, Report
 from nspawn.service.containers import FromImage
@@ -21,13 +24,16 @@ if TYPE_CHECKING:
 BASE = "/api/v1/images"
 #: Characters of a search, and of an id.
 _LONGEST = 100
-#: Seconds that a request waits for the image server.
+#: Seconds that a request waits for an image server or a registry.
 _LONGEST_WAIT = 20.0
+#: Requests that wait for registries: each keeps a thread.
+_MOST_ASKING = 4
 
 
 def image_routes(services: Services) -> Blueprint:
     """The server's list, the kept images, and what is done with those."""
     routes = Blueprint("images", __name__)
+    asking = threading.BoundedSemaphore(_MOST_ASKING)
 
     @routes.get(BASE)
     def listing() -> Response:
@@ -39,16 +45,28 @@ def image_routes(services: Services) -> Blueprint:
         text = parse_short(request.args.get("search", ""), "search")
         arch = parse_short(request.args.get("arch", ""), "arch")
         cloud = parse_count(request.args.get("cloud", "0"), "cloud", low=0, high=1) == 1
-        end = time.monotonic() + _LONGEST_WAIT
-        try:
-            found = services.images().search(
-                text, _nothing, lambda: time.monotonic() > end, arch=arch, cloud=cloud
-            )
-        except Cancelled:
-            raise Unreachable(
-                "the image server cannot be asked", "it did not answer in time", "Try again later."
-            ) from None
+        with _in_time("the image server cannot be asked") as late:
+            found = services.images().search(text, _nothing, late, arch=arch, cloud=cloud)
         return jsonify(found.as_dict())
+
+    @routes.get(f"{BASE}/info")
+    def info() -> Response:
+        reference = imageref.parse(parse_text(request.args.get("reference", ""), "reference"))
+        arch = parse_short(request.args.get("arch", ""), "arch")
+        if isinstance(reference, imageref.File | imageref.Builtin):
+            wrong("reference", "an image that is fetched is expected")
+        what = f"{reference} cannot be asked for"
+        if not asking.acquire(blocking=False):
+            raise Busy(what, f"{_MOST_ASKING} others are being asked for", "Try again in a moment.")
+        try:
+            with _in_time(what) as late:
+                return jsonify(services.images().resolve(reference, _nothing, late, arch=arch))
+        finally:
+            asking.release()
+
+    @routes.get(f"{BASE}/<image>")
+    def one(image: str) -> Response:
+        return jsonify(services.images().get(parse_short(image, "image")).as_dict())
 
     @routes.delete(f"{BASE}/<image>")
     def remove(image: str) -> Response:
@@ -112,6 +130,16 @@ def freed(pruned: Pruned) -> dict[str, object]:
     """What was removed, and why no more could be, in the JSON form."""
     problems = [str(error) for error in pruned.problems]
     return {"count": pruned.count, "bytes": pruned.bytes, "problems": problems}
+
+
+@contextmanager
+def _in_time(what: str) -> Iterator[Asked]:
+    """For work that must end soon: gives what it asks whether it is late; Unreachable, with `what`, then."""
+    end = time.monotonic() + _LONGEST_WAIT
+    try:
+        yield lambda: time.monotonic() > end
+    except Cancelled:
+        raise Unreachable(what, "there was no answer in time", "Try again later.") from None
 
 
 def _nothing(_progress: object) -> None:
