@@ -205,6 +205,8 @@ class Images:
 
         Who comes meanwhile waits a moment only, so that a server that is slow does not keep all threads:
         then an old list is taken, or Busy raised.  What failed while one waited is not tried once more.
+        A list from before, because the server was not reached, is for those who waited only: who comes
+        later, or tries again, asks the server.
         """
         begun = self._clock()
         if not self._lock.acquire(timeout=_PATIENCE):
@@ -212,8 +214,10 @@ class Images:
                 raise Busy(_WHAT, "its list is being fetched already", "Try again in a moment.")
             return self._old()
         try:
-            if self._known is not None and self._clock() - self._known[0] <= _FRESH:
-                return self._known[1:]
+            if self._known is not None:
+                told, _catalog, notes = self._known
+                if begun <= told or (not notes and self._clock() - told <= _FRESH):
+                    return self._known[1:]
             if self._failed is not None and begun <= self._failed[0]:
                 raise self._failed[1].with_traceback(None)
             try:
