@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,47 @@ def test_keys_instead_of_a_password(nspawn: Program, archive: Path, tmp_path: Pa
     shadow = (rootfs(nspawn, "box") / "etc/shadow").read_text()
     assert shadow.split(":")[1].startswith(("!", "*"))
     assert (rootfs(nspawn, "box") / "root/.ssh/authorized_keys").read_text() == f"{KEY}\n"
+
+
+def test_a_zone_and_a_language(nspawn: Program, tmp_path: Path, busybox_base: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(busybox_base, base, symlinks=True)
+    for name in ("usr/share/zoneinfo/Europe", "etc/default", "usr/lib/locale/de_DE.utf8"):
+        (base / name).mkdir(parents=True)
+    (base / "usr/share/zoneinfo/Europe/Berlin").write_bytes(b"TZif")
+    (base / "etc/debian_version").write_text("13.0\n")
+    archive = tmp_path / "placed.tar.xz"
+    archive.write_bytes(rootfs_xz(base))
+    made = nspawn.ok(
+        *("create", "box", "--image", archive, "--timezone", "Europe/Berlin", "--locale", "de_DE.UTF-8")
+    )
+    assert "locale" not in made.err
+    assert "timezone" not in made.err
+    etc = rootfs(nspawn, "box") / "etc"
+    assert os.readlink(etc / "localtime") == "../usr/share/zoneinfo/Europe/Berlin"
+    assert (etc / "timezone").read_text() == "Europe/Berlin\n"
+    assert (etc / "default/locale").read_text() == "LANG=de_DE.UTF-8\n"
+    other = nspawn.ok("create", "two", "--image", archive, "--timezone", "Asia/Tokyo", "--locale", "ja_JP")
+    assert "no time zone Asia/Tokyo" in other.err
+    assert "no language ja_JP" in other.err
+    assert not (rootfs(nspawn, "two") / "etc/localtime").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--timezone", "../etc"),
+        ("--timezone", "/etc/passwd"),
+        ("--timezone", ""),
+        ("--locale", "de"),
+        ("--locale", "de_DE\n"),
+        ("--locale", "de_DE", "--skip", "locale"),
+    ],
+)
+def test_no_such_zone_or_language(nspawn: Program, archive: Path, options: tuple[str, ...]) -> None:
+    result = nspawn("create", "box", "--image", archive, *options)
+    assert result.status == 2, str(result)
+    assert not (nspawn.root / "containers" / "box").exists()
 
 
 def test_what_the_user_says_of_its_run_counts(nspawn: Program, archive: Path) -> None:

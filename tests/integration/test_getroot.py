@@ -104,6 +104,15 @@ def test_get_and_run(get: Callable[..., Result], nspawn: Program, tmp_path: Path
     assert made.out.strip() == hashed
 
 
+def test_a_zone_that_the_image_has_not(get: Callable[..., Result], small: bytes, tmp_path: Path) -> None:
+    (tmp_path / "work/small.tar.xz").write_bytes(small)
+    result = get("./small.tar.xz", "-o", "made", "--timezone", "Mars/Olympus")
+    assert result.status == 0, str(result)
+    assert "no time zone Mars/Olympus" in result.err
+    assert get("./small.tar.xz", "-o", "other", "--timezone", "../x").status == 2
+    assert left(tmp_path) == ["made", "small.tar.xz"]
+
+
 @pytest.mark.parametrize(
     ("words", "folder"),
     [

@@ -492,3 +492,20 @@ def test_a_reader_that_reads_nothing_does_not_hold_it_for_ever(
         os.close(sink)
     assert writer.state("box")["frozen"] == ""
     assert moves_on(writer, numbers(rootfs(writer, "box"))[-1])
+
+
+def test_what_cannot_be_started_is_there_all_the_same(nspawn: Named, tmp_path: Path) -> None:
+    bind = f"{tmp_path}/gone:/mnt"
+    archive = tmp_path / "one.tar.xz"
+    for name, made, words in (
+        ("one", "created", ["create", "one", "--image", "builtin", "--bind", bind]),
+        ("two", "made", ["clone", "one", "two"]),
+        ("three", "imported", ["import", "--trusted", archive, "three"]),
+    ):
+        if made == "imported":
+            nspawn.ok("export", "one", archive)
+        result = nspawn(*words, "--start")
+        assert result.status == 1, str(result)
+        assert f"{name} was {made}, but not started: " in result.err
+        assert f"{tmp_path}/gone" in result.err
+        assert nspawn.ok("info", name).out

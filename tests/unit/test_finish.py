@@ -249,6 +249,29 @@ def test_a_language_that_the_image_has_chosen_stays(tree: Path) -> None:
     assert (tree / "etc/default/locale").read_text() == 'LANG="fr_FR.UTF-8"\n'
 
 
+def test_a_language_and_a_zone_that_are_asked_for(tree: Path) -> None:
+    (tree / "etc/default/locale").write_text("LANG=fr_FR.UTF-8\n")
+    (tree / "usr/lib/locale/en_GB.utf8").mkdir()
+    (tree / "usr/share/zoneinfo/UTC").write_bytes(b"TZif")
+    assert run(tree, FinishWish(locale="en_GB", timezone="UTC")).notes == ()
+    assert (tree / "etc/default/locale").read_text() == "LANG=en_GB.UTF-8\n"
+    assert os.readlink(tree / "etc/localtime") == "../usr/share/zoneinfo/UTC"
+    done = run(tree, FinishWish(locale="ja_JP"))
+    assert any("no language ja_JP" in note for note in done.notes)
+    assert (tree / "etc/default/locale").read_text() == "LANG=en_GB.UTF-8\n"
+    assert run(tree, FinishWish(locale="C")).notes == ()
+    assert (tree / "etc/default/locale").read_text() == "LANG=C.UTF-8\n"
+
+
+def test_a_language_where_nothing_says_it(tree: Path) -> None:
+    (tree / "etc/default/locale").unlink(missing_ok=True)
+    (tree / "etc/debian_version").unlink(missing_ok=True)
+    (tree / "usr/lib/systemd/systemd").unlink(missing_ok=True)
+    assert not any("language" in note for note in run(tree).notes)
+    done = run(tree, FinishWish(locale="de_DE"))
+    assert any("de_DE was not set" in note for note in done.notes)
+
+
 def test_time_zones_that_are_none(tree: Path) -> None:
     for zone in ("../../../kept", "/etc/passwd", "Europe/../Berlin", "a\nb", "x" * 50):
         assert dict(run(tree, FinishWish(timezone=zone)).steps)["timezone"] == "failed"

@@ -4,8 +4,10 @@ import io
 import json
 import threading
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from werkzeug.test import TestResponse
 
 from nspawn.errors import Damaged
 from nspawn.model.finish import FinishWish
@@ -54,6 +56,13 @@ def create(web: Web, source: object, **more: object) -> dict[str, Any]:
             ),
         ),
         (
+            {"reference": "debian", "timezone": "America/Argentina/Ushuaia", "locale": "de_DE.UTF-8"},
+            FromImage(
+                reference=Distribution(name="debian"),
+                wish=FinishWish(timezone="America/Argentina/Ushuaia", locale="de_DE"),
+            ),
+        ),
+        (
             {"reference": f"https://example.org/a.tar#sha256={'0' * 64}"},
             FromImage(reference=Url(url="https://example.org/a.tar", sha256="0" * 64)),
         ),
@@ -95,6 +104,15 @@ def test_create_tells_which_settings_were_given(web: Web) -> None:
         ({"reference": "debian", "ssh_keys": "-----BEGIN OPENSSH PRIVATE KEY-----"}, "private key"),
         ({"reference": "debian", "skip": "locale"}, "source.skip"),
         ({"reference": "debian", "skip": ["rm -rf"]}, "no step"),
+        ({"reference": "debian", "timezone": ""}, "no time zone"),
+        ({"reference": "debian", "timezone": "Europe/../../etc/passwd"}, "no time zone"),
+        ({"reference": "debian", "timezone": "/etc/passwd"}, "no time zone"),
+        ({"reference": "debian", "timezone": "UTC\n"}, "no time zone"),
+        ({"reference": "debian", "timezone": 1}, "source.timezone"),
+        ({"reference": "debian", "locale": "de_DE.UTF-8\n"}, "no locale"),
+        ({"reference": "debian", "locale": "../de_DE"}, "no locale"),
+        ({"reference": "debian", "locale": "de_DE.ISO-8859-1"}, "no locale"),
+        ({"reference": "debian", "locale": "de_DE", "skip": ["locale"]}, "left out"),
         ({"reference": "debian", "keep": "yes"}, "source.keep"),
         ({"reference": "debian", "path": "/a"}, "source.path"),
     ],
@@ -159,24 +177,105 @@ def test_what_cannot_start_still_gives_its_password(web: Web, monkeypatch: pytes
     assert web.ask("POST", f"/api/v1/jobs/{job['id']}/secret").get_json() == {"secret": SECRET}
 
 
-def test_an_upload_can_be_an_image(web: Web) -> None:
-    answer = web.client.post(
-        "/api/v1/containers/web/upload?image=1&set=boot=false",
+def upload(web: Web, query: str, **headers: str) -> TestResponse:
+    return web.client.post(
+        f"/api/v1/containers/web/upload?{query}",
         headers={
             "Host": "localhost:8080",
             "X-Nspawn": "1",
             "Content-Type": "application/octet-stream",
             **web.bearer,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
         },
         input_stream=io.BytesIO(b"abc"),
         content_length=3,
     )
+
+
+def encoded(value: object) -> str:
+    """As a page does: encodeURIComponent(JSON.stringify(value))."""
+    return quote(json.dumps(value, ensure_ascii=False), safe="-_.!~*'()")
+
+
+def test_an_upload_can_be_an_image(web: Web) -> None:
+    answer = upload(web, "image=1&set=boot=false")
     assert answer.status_code == 202
     assert ended(web, answer.get_json()["id"])["state"] == "done"
     asked = web.containers.calls[0][1]
     assert (asked.source.reference, asked.source.size) == (File(path="-"), 3)  # type: ignore[attr-defined]
+    assert asked.source.wish == FinishWish()  # type: ignore[attr-defined]
     assert asked.given == {"boot"}  # type: ignore[attr-defined]
     assert web.containers.uploaded == b"abc"
+
+
+def test_an_uploaded_image_takes_what_a_source_takes(web: Web) -> None:
+    options = {
+        "password": "päss, w%rd\U0001f511",
+        "ssh_keys": f"{KEY}\n",
+        "skip": ["groups"],
+        "timezone": "Etc/GMT+3",
+        "locale": "C.UTF-8",
+    }
+    answer = upload(web, "image=1", Nspawn_Image_Options=encoded(options))
+    assert answer.status_code == 202
+    job = ended(web, answer.get_json()["id"])
+    assert job["state"] == "done"
+    assert "p\\u00e4ss" not in json.dumps(job)
+    assert web.containers.calls[0][1].source.wish == FinishWish(  # type: ignore[attr-defined]
+        password=options["password"],  # type: ignore[arg-type]
+        ssh_keys=(KEY,),
+        skip=frozenset({"groups"}),
+        timezone="Etc/GMT+3",
+        locale="C",
+    )
+
+
+@pytest.mark.parametrize("way", ["create", "upload", "import", "clone"])
+def test_what_cannot_start_is_made_all_the_same(web: Web, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    from nspawn.errors import Unsupported
+
+    def refuse(_name: str) -> None:
+        raise Unsupported("web cannot start", "no init", "Give it one.")
+
+    monkeypatch.setattr(web.containers, "start", refuse)
+    if way == "create":
+        body = {"name": "web", "source": {"kind": "builtin"}, "start": True}
+        answer = web.ask("POST", "/api/v1/containers", body)
+    elif way == "clone":
+        web.containers.add("box")
+        answer = web.ask("POST", "/api/v1/containers/box/clone", {"name": "web", "start": True})
+    else:
+        answer = upload(web, f"{way}=1&start=1" if way == "import" else "start=1")
+    job = ended(web, answer.get_json()["id"])
+    assert (job["state"], job["error"], job["result"]["name"]) == ("done", None, "web")
+    assert job["notes"][-1] == "it was not started: web cannot start: no init (Give it one.)"
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "told"),
+    [
+        ("image=0", encoded({"password": SECRET}), "image=1 only"),
+        ("import=1", encoded({"password": SECRET}), "image=1 only"),
+        ("image=1", "", "percent-encoded"),
+        ("image=1", json.dumps({"password": SECRET}), "percent-encoded"),
+        ("image=1", "%7B%2", "percent-encoded"),
+        ("image=1", "%FF", "not UTF-8"),
+        ("image=1", encoded({"password": SECRET})[:-3], "not JSON"),
+        ("image=1", encoded([SECRET]), "an object is expected"),
+        ("image=1", encoded({"password": SECRET, "lock_password": True}), "Options.lock_password"),
+        ("image=1", encoded({"password": SECRET, "keep": True}), "Options.keep"),
+        ("image=1", encoded({"password": SECRET, "reference": "/etc/shadow"}), "Options.reference"),
+        ("image=1", encoded({"password": SECRET, "timezone": "../UTC"}), "no time zone"),
+        ("image=1", "%5B" * 8192, "is not JSON"),
+        ("image=1", "a" * (24 * 1024 + 1), "longer than"),
+    ],
+)
+def test_wrong_options_of_an_upload(web: Web, query: str, header: str, told: str) -> None:
+    answer = upload(web, query, Nspawn_Image_Options=header)
+    assert answer.status_code == 400
+    assert told in answer.get_data(as_text=True)
+    assert SECRET not in answer.get_data(as_text=True)
+    assert not web.containers.calls
 
 
 def test_kept_images_are_listed_and_removed(web: Web) -> None:

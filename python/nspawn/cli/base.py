@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from nspawn.errors import UsageError
+from nspawn.errors import NspawnError, UsageError
 from nspawn.layout import Layout
 
 if TYPE_CHECKING:
@@ -63,6 +63,19 @@ def parse_changes(pairs: list[str]) -> dict[str, str]:
             raise UsageError(f"{key[:80]}: it is given twice")
         changes[key] = value
     return changes
+
+
+def start_made(containers: Containers, name: str, made: str) -> int:
+    """Start a container that was just made, and tell how it went; made: as in "created".
+
+    An error says that the container is there all the same.
+    """
+    try:
+        container = containers.start(name)
+    except NspawnError as error:
+        what = f"{name} was {made}, but not started"
+        raise NspawnError(what, str(error), error.hint, status=error.status) from error
+    return report_start(container)
 
 
 def report_start(container: Container) -> int:

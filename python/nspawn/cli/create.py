@@ -29,7 +29,13 @@ def create(arguments: argparse.Namespace) -> int:
 
     settings, given = _settings(arguments)
     source = _source(arguments)
-    request = CreateRequest(name=arguments.name, source=source, settings=settings, given=given)
+    request = CreateRequest(
+        name=arguments.name,
+        source=source,
+        settings=settings,
+        given=given,
+        publish_all=arguments.publish_all,
+    )
     containers = base.containers()
     bar = Bar()
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -44,7 +50,7 @@ def create(arguments: argparse.Namespace) -> int:
     base.say(f"created {request.name}")
     tell(outcome.notes, outcome.password)
     if arguments.start:
-        return base.report_start(containers.start(request.name))
+        return base.start_made(containers, request.name, "created")
     return 0
 
 
@@ -157,7 +163,8 @@ def _network(arguments: argparse.Namespace) -> dict[str, str]:
         if key in given:
             raise UsageError(f"{option} and --set {key}=... say the same", hint="Leave one of them away.")
         changes[key] = values if isinstance(values, str) else json.dumps(values)
-    if changes and arguments.net is None and not given.keys() & {"network.mode", "network", "net"}:
+    asked = changes or arguments.publish_all
+    if asked and arguments.net is None and not given.keys() & {"network.mode", "network", "net"}:
         changes["network.mode"] = "nat"
     return changes
 

@@ -41,6 +41,8 @@ Fetch a root file system into a new folder (default: ./DISTRO_RELEASE), checked 
   --password TEXT          of root; '-' reads a line of standard input (default: a random one, shown once)
   --lock-password          no password lets anybody in as root
   --ssh-keys FILE          public keys that may log in as root; may be repeated
+  --timezone ZONE          Europe/Berlin, UTC ... (default: this machine's, where the image has it)
+  --locale LOCALE          de_DE.UTF-8 ... (default: this machine's, where the image has it)
   --skip STEP              leave a step after the unpacking out; may be repeated
   -v, --verbose            tell more
   -V, --version            the version

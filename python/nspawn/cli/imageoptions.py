@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 #: Bytes of a file of keys, or of a line of standard input.
 _LARGEST = 1 << 20
-_OPTIONS = ("variant", "arch", "keep", "password", "lock_password", "ssh_keys", "skip")
+_OPTIONS = (
+    *("variant", "arch", "keep", "password", "lock_password", "ssh_keys", "skip"),
+    *("timezone", "locale"),
+)
 
 
 def add(parser: argparse._ActionsContainer) -> None:
@@ -39,6 +42,8 @@ def add(parser: argparse._ActionsContainer) -> None:
         metavar="FILE",
         help="public keys that may log in as root; may be repeated",
     )
+    parser.add_argument("--timezone", metavar="ZONE", help="Europe/Berlin, UTC ... (default: this machine's)")
+    parser.add_argument("--locale", metavar="LOCALE", help="de_DE.UTF-8 ... (default: this machine's)")
     parser.add_argument(
         "--skip",
         action="append",
@@ -50,19 +55,26 @@ def add(parser: argparse._ActionsContainer) -> None:
 
 def given(arguments: argparse.Namespace) -> list[str]:
     """The options that were used, as they are written."""
-    return [f"--{name.replace('_', '-')}" for name in _OPTIONS if getattr(arguments, name)]
+    names = [name for name in _OPTIONS if getattr(arguments, name) not in (None, False, [])]
+    return [f"--{name.replace('_', '-')}" for name in names]
 
 
 def wish(arguments: argparse.Namespace) -> FinishWish:
     """What to do after the unpacking; UsageError.  Reads files of keys, and standard input for `-`."""
+    from dataclasses import replace
+
     from nspawn.model import finish
 
-    return finish.FinishWish(
-        password=_password(arguments.password),
+    zone, locale = arguments.timezone, arguments.locale
+    # The password is last: it may be asked for on the terminal.
+    asked = finish.FinishWish(
         lock=arguments.lock_password,
         ssh_keys=tuple(key for path in arguments.ssh_keys for key in finish.parse_keys(_text(path))),
         skip=finish.parse_skip(arguments.skip),
+        timezone="" if zone is None else finish.parse_timezone(zone),
+        locale="" if locale is None else finish.parse_locale(locale),
     )
+    return replace(finish.check(asked), password=_password(arguments.password))
 
 
 def reference(text: str, environ: Mapping[str, str], variant: str | None = None) -> ImageRef:

@@ -60,7 +60,7 @@ def clone(arguments: argparse.Namespace) -> int:
         moved = containers.clone(arguments.name, arguments.new, bar, lambda: False)
     _tell(moved)
     base.say(f"cloned {arguments.name} to {moved.name}")
-    return base.report_start(containers.start(moved.name)) if arguments.start else 0
+    return base.start_made(containers, moved.name, "made") if arguments.start else 0
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -88,7 +88,7 @@ def import_(arguments: argparse.Namespace) -> int:
         moved = containers.import_(source, arguments.name, bar, lambda: False, trusted=arguments.trusted)
     _tell(moved)
     base.say(f"imported {moved.name}")
-    return base.report_start(containers.start(moved.name)) if arguments.start else 0
+    return base.start_made(containers, moved.name, "imported") if arguments.start else 0
 
 
 def _tell(moved: Moved) -> None:

@@ -56,7 +56,7 @@ def finish(target: str, wish: FinishWish, facts: HostFacts, report: Report) -> F
         "machine-id": lambda tree, _note: _machine_id(tree),
         "groups": lambda tree, _note: steps_accounts.add_groups(tree, facts),
         "systemd": lambda tree, _note: _systemd(tree),
-        "locale": lambda tree, _note: steps_place.set_locale(tree, wish.locale or facts.locale),
+        "locale": lambda tree, note: steps_place.set_locale(tree, wish, facts, note),
         "timezone": lambda tree, note: steps_place.set_timezone(tree, wish, facts, note),
     }
     root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

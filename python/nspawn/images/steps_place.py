@@ -1,4 +1,4 @@
-"""Where this machine is and what it speaks: the time zone and the language of a root file system."""
+"""The time zone and the language of a root file system: those asked for, or those of this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from nspawn.images.tree import Odd
+from nspawn.model.finish import is_timezone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from nspawn.images.tree import Tree
     from nspawn.model.finish import FinishWish, HostFacts
 
-_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,3}")
 _LOCALE = re.compile(r"[a-z]{2,3}(_[A-Z]{2})?")
 _ARCHIVE = "/usr/lib/locale/locale-archive"
 #: The first word of glibc's locale archive, and the most that is read of its names (locale/locarchive.h).
@@ -26,11 +26,11 @@ _LANG = re.compile(r"^[ \t]*(?:export[ \t]+)?LANG=[\"']?([^\"'\n]*)[\"']?[ \t]*$
 def set_timezone(tree: Tree, wish: FinishWish, facts: HostFacts, note: Callable[[str], None]) -> bool:
     """Where the image knows the zone: /etc/localtime leads to it, and Debian's /etc/timezone names it."""
     zone = wish.timezone or facts.timezone
-    if not zone or not tree.exists("/etc"):
+    if not zone:
         return False
-    if not _ZONE.fullmatch(zone):
+    if not is_timezone(zone):
         raise Odd(f"{zone[:80]!r} is no time zone")
-    if not tree.is_file(f"/usr/share/zoneinfo/{zone}"):
+    if not tree.exists("/etc") or not tree.is_file(f"/usr/share/zoneinfo/{zone}"):
         if wish.timezone:
             note(f"the image has no time zone {zone}; its package tzdata brings them")
         return False
@@ -40,18 +40,24 @@ def set_timezone(tree: Tree, wish: FinishWish, facts: HostFacts, note: Callable[
     return True
 
 
-def set_locale(tree: Tree, locale: str) -> bool:
-    """LANG for those who log in: this machine's language where the image has it, else C.UTF-8."""
+def set_locale(tree: Tree, wish: FinishWish, facts: HostFacts, note: Callable[[str], None]) -> bool:
+    """LANG for those who log in: the language where the image has it, else its own or C.UTF-8."""
     if tree.exists("/etc/debian_version"):
         path = "/etc/default/locale"
     elif tree.exists("/etc/locale.conf") or tree.exists("/usr/lib/systemd/systemd"):
         path = "/etc/locale.conf"
     else:
+        if wish.locale:
+            note(f"it is nowhere known where this image keeps its language, so {wish.locale} was not set")
         return False  # musl knows no other than C.UTF-8, and the rest is told by nobody
+    locale = wish.locale or facts.locale
     name = locale if _LOCALE.fullmatch(locale) and _has(tree, locale) else ""
+    if wish.locale and wish.locale != "C" and not name:
+        note(f"the image has no language {wish.locale}; its packages of locales bring them")
     text = tree.text(path) or ""
     before = _LANG.search(text)
-    if not name and before is not None and before[1] not in ("", "C", "POSIX"):
+    chosen = before is not None and before[1] not in ("", "C", "POSIX")
+    if not name and chosen and wish.locale != "C":
         return False
     line = f"LANG={f'{name}.UTF-8' if name else 'C.UTF-8'}\n"
     rest = _LANG.sub("", text).strip("\n")

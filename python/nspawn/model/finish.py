@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,8 @@ STEPS = {
     "machine-id": "an own /etc/machine-id where systemd is",
     "groups": "groups that may open sockets, on kernels of Android that ask for them",
     "systemd": "what journald and logind leave alone in a container",
-    "locale": "the language of this machine, where the image has it",
-    "timezone": "the time zone of this machine",
+    "locale": "the language: a given one or that of this machine, where the image has it",
+    "timezone": "the time zone: a given one or that of this machine, where the image has it",
 }
 
 _KEY_TYPES = frozenset(
@@ -35,6 +36,9 @@ _KEY_TYPES = frozenset(
 _MOST_KEYS = 1000
 _LONGEST_KEY = 16384
 _LONGEST_PASSWORD = 256
+#: No part can be "..", and none is empty: a path of it stays below its folder.
+_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,3}")
+_LOCALE = re.compile(r"([a-z]{2,3}_[A-Z]{2}|C)(\.(UTF-8|utf-8|UTF8|utf8))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,8 @@ class FinishWish:
     """What a person asks for.  network: the mode, as in the settings.
 
     password: of root; None for a random one.  lock: none that fits instead.  ssh_keys: lines, as parse_keys
-    gives them.  skip: names of STEPS.  timezone, locale: "" for those of this machine.
+    gives them.  skip: names of STEPS.  timezone, locale: as in HostFacts (or "C"), "" for those of this
+    machine.
     """
 
     network: str = "host"
@@ -94,6 +99,36 @@ def parse_skip(names: object) -> frozenset[str]:
                 f"there is no step {str(name)[:40]!r} to skip", hint=f"The steps: {', '.join(STEPS)}."
             )
     return frozenset(names)
+
+
+def is_timezone(text: str) -> bool:
+    """Whether it has the form of a zone's name, such as "Europe/Berlin"."""
+    return bool(_ZONE.fullmatch(text))
+
+
+def parse_timezone(text: str) -> str:
+    """A time zone by its name in the database of zones; UsageError.  Whether an image has it is not asked."""
+    if not is_timezone(text):
+        raise UsageError(f"{text[:80]!r} is no time zone", hint="As in: Europe/Berlin, or UTC.")
+    return text
+
+
+def parse_locale(text: str) -> str:
+    """A locale such as `de_DE.UTF-8`, without its encoding, which always is UTF-8; UsageError."""
+    found = _LOCALE.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            f"{text[:80]!r} is no locale that can be set", hint="As in: de_DE.UTF-8, or C.UTF-8."
+        )
+    return found[1]
+
+
+def check(wish: FinishWish) -> FinishWish:
+    """The wish itself; UsageError when it asks for a place and leaves its step out."""
+    for name, value in (("timezone", wish.timezone), ("locale", wish.locale)):
+        if value and name in wish.skip:
+            raise UsageError(f"the step {name} is left out, and {value} asked for", hint="Say one of them.")
+    return wish
 
 
 def parse_password(text: str) -> str:

@@ -10,18 +10,21 @@ from typing import BinaryIO
 
 from flask import Blueprint, Response, jsonify, request
 
-from nspawn.errors import NspawnError
 from nspawn.model import settings
+from nspawn.model.finish import FinishWish
 from nspawn.model.imageref import File
 from nspawn.model.names import parse_container_name
 from nspawn.model.progress import Asked, Report
 from nspawn.service.containers import Builtin, CreateRequest, Folder, FromImage, Source, Tarball
 from nspawn.service.jobs import Result
-from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong
-from nspawn.web.images import parse_image
+from nspawn.web.fields import Fields, parse_body, parse_count, parse_header, parse_text, wrong
+from nspawn.web.images import parse_image, parse_wish
 from nspawn.web.services import Services
+from nspawn.web.starting import start_made
 
 BASE = "/api/v1/containers"
+#: What `source` says of an image otherwise, with an upload.  No query: there may be a password in it.
+IMAGE_OPTIONS = "Nspawn-Image-Options"
 #: Bytes of console history in one answer: the ring on disk holds no more.
 LONGEST_LOG = 2 * 1024 * 1024
 
@@ -84,6 +87,7 @@ def upload_routes(services: Services) -> Blueprint:
         if parse_switch("boot"):
             changes = {"boot": "true", **changes}
         chosen = settings.apply(settings.Settings(), changes)
+        wish = parse_image_options(as_image=as_image)
         if not request.content_length:
             wrong("body", "it is empty; the file's bytes are expected")
         # Flask's limit is for JSON; `connection` has bounded this one before it was received.
@@ -97,7 +101,7 @@ def upload_routes(services: Services) -> Blueprint:
             return begin_import(services, name, kept, size, start=start, trusted=parse_switch("trusted"))
         source: Source = Tarball(kept, size=size)
         if as_image:
-            source = FromImage(reference=File(path="-"), file=kept, size=size)
+            source = FromImage(reference=File(path="-"), wish=wish, file=kept, size=size)
         given = settings.named(changes)
         asked = CreateRequest(name=name, source=source, settings=chosen, given=given)
         return begin_create(services, asked, start=start, cleanup=kept.close)
@@ -163,6 +167,19 @@ def no_fields() -> None:
 def parse_switch(name: str) -> bool:
     """A query's `name=1` or `name=0` (the default)."""
     return parse_count(request.args.get(name, "0"), name, low=0, high=1) == 1
+
+
+def parse_image_options(*, as_image: bool) -> FinishWish:
+    """What is done with an uploaded image after it is unpacked, by the header; nothing special without it."""
+    text = request.headers.get(IMAGE_OPTIONS)
+    if text is None:
+        return FinishWish()
+    if not as_image:
+        wrong(IMAGE_OPTIONS, "it counts with image=1 only")
+    fields = parse_header(text, IMAGE_OPTIONS)
+    wish = parse_wish(fields)
+    fields.finish()
+    return wish
 
 
 def parse_set() -> dict[str, str]:
@@ -234,9 +251,8 @@ def begin_import(
     def work(progress: Report, cancelled: Asked) -> Result:
         with file:
             moved = services.containers.import_(file, name, progress, cancelled, size=size, trusted=trusted)
-        if start:
-            services.containers.start(moved.name)
-        return Result(value=services.containers.get(moved.name), notes=moved.notes)
+        notes = (*moved.notes, *(start_made(services, moved.name) if start else ()))
+        return Result(value=services.containers.get(moved.name), notes=notes)
 
     try:
         job = services.jobs.start("import", name, work)
@@ -259,15 +275,7 @@ def begin_create(
             outcome = services.containers.create(asked, progress, cancelled)
         finally:
             cleanup()
-        notes = outcome.notes
-        if start:
-            try:
-                services.containers.start(asked.name)
-            except NspawnError as error:
-                if not outcome.password:
-                    raise
-                # It is made, and whoever waits for its password gets it: the job has not failed.
-                notes = (*notes, f"it was not started: {error}")
+        notes = (*outcome.notes, *(start_made(services, asked.name) if start else ()))
         made = services.containers.get(asked.name)
         return Result(value=made, notes=notes, secret=outcome.password)
 

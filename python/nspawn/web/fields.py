@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final, NoReturn, TypeVar, overload
+from urllib.parse import unquote_to_bytes
 
 from nspawn.errors import UsageError
 
 #: Longest text value, in characters: PATH_MAX with room.
 LONGEST_TEXT = 8192
+#: Bytes of a header with JSON in it; all headers of a request have 32 KiB.
+LONGEST_HEADER = 24 * 1024
+_ENCODED = re.compile(r"(?:[A-Za-z0-9_.!~*'()-]|%[0-9A-Fa-f]{2})+")
 
 T = TypeVar("T")
 
@@ -133,11 +138,26 @@ def parse_body(data: bytes) -> Fields:
     """The request's JSON object; no bytes at all count as an empty one."""
     if not data.strip():
         return Fields({})
+    return _parse_json(data, "")
+
+
+def parse_header(text: str, name: str) -> Fields:
+    """The JSON object in a header, percent-encoded as `encodeURIComponent` does; at most `LONGEST_HEADER`."""
+    if len(text) > LONGEST_HEADER:
+        wrong(name, f"it is longer than {LONGEST_HEADER} bytes")
+    if not _ENCODED.fullmatch(text):
+        wrong(name, "it is not percent-encoded")
+    return _parse_json(unquote_to_bytes(text), name)
+
+
+def _parse_json(data: bytes, path: str) -> Fields:
     try:
         value = json.loads(data.decode(), parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise UsageError(f"the request's {path or 'body'} is not JSON", "it is not UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError("the request's body is not JSON", str(error)[:200]) from None
-    return Fields(value)
+        raise UsageError(f"the request's {path or 'body'} is not JSON", str(error)[:200]) from None
+    return Fields(value, path)
 
 
 def parse_count(text: str, path: str, *, low: int, high: int) -> int:

@@ -107,16 +107,24 @@ def parse_image(fields: Fields) -> FromImage:
         if not isinstance(reference, imageref.Distribution) or not imageref.is_word(variant):
             wrong(fields.path("variant"), "only a distribution's image has one")
         reference = replace(reference, variant="" if variant == "default" else variant)
+    wish = parse_wish(fields)
+    arch = parse_short(fields.text("arch", ""), fields.path("arch"))
+    return FromImage(reference=reference, arch=arch, wish=wish, keep=fields.flag("keep", False))
+
+
+def parse_wish(fields: Fields) -> finish.FinishWish:
+    """What is done after the unpacking: {password, lock_password, ssh_keys, skip, timezone, locale}."""
     wish = finish.FinishWish(
         password=finish.parse_password(fields.text("password")) if fields.has("password") else None,
         lock=fields.flag("lock_password", False),
         ssh_keys=finish.parse_keys(fields.text("ssh_keys")) if fields.has("ssh_keys") else (),
         skip=finish.parse_skip(fields.texts("skip")),
+        timezone=finish.parse_timezone(fields.text("timezone")) if fields.has("timezone") else "",
+        locale=finish.parse_locale(fields.text("locale")) if fields.has("locale") else "",
     )
     if wish.password is not None and wish.lock:
         wrong(fields.path("lock_password"), "there is a password as well")
-    arch = parse_short(fields.text("arch", ""), fields.path("arch"))
-    return FromImage(reference=reference, arch=arch, wish=wish, keep=fields.flag("keep", False))
+    return finish.check(wish)
 
 
 def parse_short(text: str, path: str) -> str:

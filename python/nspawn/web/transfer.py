@@ -16,6 +16,7 @@ from nspawn.service.jobs import Result
 from nspawn.web.events import Streams
 from nspawn.web.fields import parse_body, wrong
 from nspawn.web.services import Services
+from nspawn.web.starting import start_made
 
 _BASE = "/api/v1/containers/<name>"
 _CHUNK = 1 << 18
@@ -38,9 +39,8 @@ def transfer_routes(services: Services, streams: Streams) -> Blueprint:
 
         def work(report: Report, cancelled: Asked) -> Result:
             moved = services.containers.clone(name, new, report, cancelled)
-            if start:
-                services.containers.start(new)
-            return Result(value=services.containers.get(new), notes=moved.notes)
+            notes = (*moved.notes, *(start_made(services, new) if start else ()))
+            return Result(value=services.containers.get(new), notes=notes)
 
         return jsonify(services.jobs.start("clone", new, work).as_dict()), 202
 
