@@ -114,6 +114,48 @@ def test_gnu_tar_and_xz_read_it(box: Named, tmp_path: Path) -> None:
     assert describe(tmp_path / "out") == before
 
 
+def test_attributes_with_odd_names_go_by_gnu_tar_and_back(box: Named, tmp_path: Path) -> None:
+    odd = {"user.a=b%c%3D": b"1", "user.e=": b"=", "user.%25": b"", "user.plain": b"x=y"}
+    for name, value in odd.items():
+        os.setxattr(rootfs(box, "box") / "d/large", name, value)
+    before = describe(rootfs(box, "box"))
+    box.ok("export", "box", tmp_path / "ours.tar")
+    (tmp_path / "out").mkdir()
+    options = ["--xattrs", "--xattrs-include=*", "--numeric-owner"]
+    subprocess.run(["tar", *options, "-xpf", tmp_path / "ours.tar"], cwd=tmp_path / "out", check=True)
+    for name, value in odd.items():
+        assert os.getxattr(tmp_path / "out/d/large", name) == value
+    theirs = ["tar", *options, "--format=pax", "-cf", str(tmp_path / "theirs.tar"), "d", "bin"]
+    subprocess.run(theirs, cwd=tmp_path / "out", check=True)
+    for words in (
+        ("import", tmp_path / "ours.tar", "other"),
+        ("create", "other", "--tar", tmp_path / "theirs.tar"),
+    ):
+        box.ok(*words)
+        for name, value in odd.items():
+            assert os.getxattr(rootfs(box, "other") / "d/large", name) == value
+        if words[0] == "import":
+            assert describe(rootfs(box, "other")) == before
+        box.ok("rm", "other")
+
+
+def test_a_file_with_the_name_of_the_first_member_is_left_out(box: Named, tmp_path: Path) -> None:
+    own = rootfs(box, "box") / exported.MEMBER
+    own.write_text("its own")
+    os.link(own, rootfs(box, "box") / "d/kept")
+    (rootfs(box, "box") / "d" / exported.MEMBER).write_text("elsewhere")
+    done = box.ok("export", "box", tmp_path / "b.tar")
+    assert "1 files were left out: the archive's own first member has that name" in done.err
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        assert [name for name in tar.getnames() if name == exported.MEMBER] == [exported.MEMBER]
+    box.ok("import", tmp_path / "b.tar", "other")
+    assert not (rootfs(box, "other") / exported.MEMBER).exists()
+    assert (rootfs(box, "other") / "d/kept").read_text() == "its own"
+    assert (rootfs(box, "other") / "d" / exported.MEMBER).read_text() == "elsewhere"
+    assert "left out" not in box.ok("clone", "box", "twin").err
+    assert (rootfs(box, "twin") / exported.MEMBER).read_text() == "its own"
+
+
 def test_standard_streams(box: Named) -> None:
     packed = box("export", "box", "-")
     assert packed.status == 0

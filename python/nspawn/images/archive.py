@@ -274,6 +274,7 @@ def _notes(counts: Counts) -> Iterator[str]:
         (counts.sockets, "sockets were left out: they live only with their programs"),
         (counts.mounts, "places where something else is mounted were not entered"),
         (counts.long, "files were left out: their paths are too long or too deep"),
+        (counts.named, "files were left out: the archive's own first member has that name"),
         (counts.gone, "files went away meanwhile"),
         (counts.changed, "files changed meanwhile, and are not whole"),
         (counts.nodes, "device nodes could not be made"),

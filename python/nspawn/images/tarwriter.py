@@ -143,7 +143,7 @@ class TarWriter:
         if len(target) > 100:
             records.append((b"linkpath", target))
         if kind != b"1":
-            records += [(b"SCHILY.xattr." + os.fsencode(key), value) for key, value in walk.attributes(entry)]
+            records += [(b"SCHILY.xattr." + _name(key), value) for key, value in walk.attributes(entry)]
         if records:
             text = b"".join(_record(key, value) for key, value in records)
             self._put(_block(b"./PaxHeaders/x", b"x", 0o644, 0, 0, len(text), 0, b"", 0))
@@ -186,6 +186,11 @@ def _block(
     )
     block = b"".join(fields).ljust(_BLOCK, b"\0")
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+
+
+def _name(attribute: str) -> bytes:
+    """As GNU tar has it: the first = of a record ends its key."""
+    return os.fsencode(attribute).replace(b"%", b"%25").replace(b"=", b"%3D")
 
 
 def _record(key: bytes, value: bytes) -> bytes:

@@ -80,9 +80,9 @@ def harmless(value: Settings) -> tuple[Settings, list[str]]:
     """Without what reaches out of the container, and a note for each thing that was left out.
 
     An archive may come from anybody: it must not show a folder of the phone to its programs, open a port,
-    keep the phone awake or start by itself, not again either.  What the user pins it to stays: leaving that out
-    would let traffic out where it was not meant to go.  The machine's network stays too, as every container has
-    it by default, and a note says so.
+    keep the phone awake or start by itself, not again either.  What the user pins it to stays: leaving that
+    out would let traffic out where it was not meant to go.  The machine's network stays too, as every
+    container has it by default, and a note says so.
     """
     notes = []
     network = value.network
