@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PATIENCE, Site, Visit
+from tests.browser.conftest import PATIENCE, SCREENS, Site, Visit
 from tests.browser.test_page import check
 from tests.support.imagefiles import rootfs_xz
 from tests.support.imagesite import Site as ImageSite
@@ -131,3 +131,34 @@ def test_what_is_wrong_is_told(visit: Visit, images: ImageSite) -> None:
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_role("alert")).to_contain_text("written small")
     check(visit, "registry")
+
+
+@pytest.mark.parametrize("visit", SCREENS[:1], indirect=True, ids=lambda screen: screen.name)
+def test_kept_images_are_looked_at_and_removed(visit: Visit) -> None:
+    page, nspawn = visit.page, visit.site.nspawn
+    visit.log_in()
+    visit.open("/#/host")
+    page.get_by_role("link", name="Kept images").click()
+    expect(page.get_by_text("No image is kept")).to_be_visible()
+    check(visit, "images-none")
+    for name, image in (("web", "alpine:3.22"), ("db", "debian:13")):
+        nspawn.ok("create", name, "--image", image, "--keep")
+    page.reload()
+    row = page.get_by_role("listitem").filter(has_text="debian:trixie")
+    expect(row).to_contain_text("used by db")
+    blobs = sorted((nspawn.root / "images").rglob("sha256/*"), key=lambda path: path.stat().st_size)
+    blobs[-1].write_bytes(b"\0" * blobs[-1].stat().st_size)
+    page.get_by_role("button", name="Verify").click()
+    expect(page.get_by_text("One file is damaged.")).to_be_visible()
+    check(visit, "images")
+    row.get_by_role("button", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove it").click()
+    expect(row).to_have_count(0)
+    page.get_by_role("button", name="Verify").click()
+    expect(page.get_by_text("Everything is as it was fetched.")).to_be_visible()
+    page.get_by_role("button", name="Clean up").click()
+    expect(page.get_by_text("There was nothing to clean up.")).to_be_visible()
+    page.get_by_role("button", name="Remove all").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove all").click()
+    expect(page.get_by_text("No image is kept")).to_be_visible()
+    assert nspawn.json("image", "list", "--json") == []

@@ -1,9 +1,10 @@
 /** One function for each endpoint of the server (docs/openapi.yaml). */
 import { parseCatalog } from "./catalog.js";
+import { parseKept } from "./kept.js";
 import { parseContainer, parseGuard, parseJob } from "./model.js";
 import { parseNetwork } from "./network.js";
 import { Shape } from "./shape.js";
-import { send, upload } from "./transport.js";
+import { download, send, upload } from "./transport.js";
 
 /** @typedef {import("./model.js").Container} Container */
 /** @typedef {import("./model.js").Guard} Guard */
@@ -63,6 +64,49 @@ export async function uploadContainer(name, file, { start, settings }, options) 
 
 /**
  * @param {string} name
+ * @param {Blob} file what an export wrote
+ * @param {{ start: boolean, trusted: boolean }} choices trusted: what reaches out of the container counts, too
+ * @param {{ onProgress: (sent: number) => void, signal: AbortSignal }} options
+ * @returns {Promise<Job>}
+ */
+export async function importContainer(name, file, { start, trusted }, options) {
+  const query = new URLSearchParams({
+    import: "1",
+    start: start ? "1" : "0",
+    trusted: trusted ? "1" : "0",
+  });
+  return parseJob(await upload(`${at(name)}/upload?${query}`, file, options));
+}
+
+/**
+ * @param {string} name
+ * @param {{ name: string, start: boolean }} copy
+ * @returns {Promise<Job>}
+ */
+export async function cloneContainer(name, copy) {
+  return parseJob(await send("POST", `${at(name)}/clone`, { body: copy }));
+}
+
+/**
+ * @param {string} name
+ * @param {{ path: string, force: boolean }} target on the machine
+ * @returns {Promise<Job>}
+ */
+export async function exportContainer(name, target) {
+  return parseJob(await send("POST", `${at(name)}/export`, { body: target }));
+}
+
+/**
+ * @param {string} name
+ * @param {{ onProgress: (got: number) => void, signal: AbortSignal }} options
+ * @returns {Promise<{ file: Blob, name: string }>} the archive, and what the server calls it
+ */
+export async function fetchExport(name, options) {
+  return download(`${at(name)}/export`, options);
+}
+
+/**
+ * @param {string} name
  * @param {"start" | "stop" | "restart" | "kill" | "freeze" | "thaw"} verb
  * @returns {Promise<Container>}
  */
@@ -106,6 +150,33 @@ export async function takeSecret(id) {
 /** @returns {Promise<import("./catalog.js").Catalog>} what the image server has for this machine */
 export async function imageCatalog() {
   return parseCatalog(await send("GET", `${BASE}/images/catalog`));
+}
+
+/** @returns {Promise<import("./kept.js").Kept>} the images that are kept, and why some cannot be listed */
+export async function keptImages() {
+  return parseKept(await send("GET", `${BASE}/images`));
+}
+
+/**
+ * @param {string} id
+ * @returns {Promise<number>} bytes that this freed
+ */
+export async function removeImage(id) {
+  const answer = await send("DELETE", `${BASE}/images/${encodeURIComponent(id)}`);
+  return new Shape(answer, "answer").number("bytes") ?? 0;
+}
+
+/**
+ * @param {boolean} all also the images, not only what none of them needs
+ * @returns {Promise<Job>}
+ */
+export async function pruneImages(all) {
+  return parseJob(await send("POST", `${BASE}/images/prune`, { body: { all } }));
+}
+
+/** @returns {Promise<Job>} */
+export async function verifyImages() {
+  return parseJob(await send("POST", `${BASE}/images/verify`));
 }
 
 /** @returns {Promise<Shape>} the report on the machine; its page reads it */

@@ -10,7 +10,7 @@ const LINKS = /** @type {const} */ ([
   { href: "#/", text: "Containers", icon: "containers", pages: ["containers", "container"] },
   { href: "#/network", text: "Network", icon: "network", pages: ["network"] },
   { href: "#/new", text: "New", icon: "add", pages: ["new"] },
-  { href: "#/host", text: "Machine", icon: "host", pages: ["host", "guard"] },
+  { href: "#/host", text: "Machine", icon: "host", pages: ["host", "guard", "images"] },
 ]);
 
 const LINK_WORDS = { connecting: "Connecting", live: "Live", lost: "Not connected" };

@@ -20,6 +20,7 @@ const LATER = {
   container: () => import("./pages/container.js").then((module) => module.ContainerPage),
   new: () => import("./pages/create.js").then((module) => module.CreatePage),
   network: () => import("./pages/network.js").then((module) => module.NetworkPage),
+  images: () => import("./pages/images.js").then((module) => module.ImagesPage),
   host: () => import("./pages/host.js").then((module) => module.HostPage),
   guard: () => import("./pages/guard.js").then((module) => module.GuardPage),
 };

@@ -59,6 +59,7 @@ import { Shape } from "./shape.js";
  * @property {Reason | null} error
  * @property {string[]} notes what a person should know of what it made
  * @property {boolean} secret whether there is a password that nobody has seen yet
+ * @property {Shape | null} result what it made, by its kind
  * @typedef {object} Guard
  * @property {boolean} active whether this machine has one: phones do
  * @property {boolean} blocked whether it keeps containers from starting
@@ -183,6 +184,7 @@ export function parseJob(value, path = "job") {
     error: parseReason(shape.maybe("error")),
     notes: shape.texts("notes"),
     secret: shape.flag("secret", false),
+    result: shape.maybe("result"),
   };
 }
 

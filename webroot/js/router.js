@@ -1,8 +1,11 @@
-/** Which page is shown: `#/`, `#/containers/NAME`, `#/new`, `#/network`, `#/host`, `#/guard`. */
+/** Which page is shown: `#/`, `#/containers/NAME`, `#/new`, `#/network`, `#/images`, `#/host`, `#/guard`. */
 import { useEffect, useState } from "./html.js";
 
+const PLAIN = /** @type {const} */ (["new", "network", "images", "host", "guard"]);
+
 /**
- * @typedef {{ page: "containers" | "new" | "network" | "host" | "guard" | "missing" }
+ * @typedef {typeof PLAIN[number]} Plain pages without a part of their own
+ * @typedef {{ page: "containers" | "missing" | Plain }
  *   | { page: "container", name: string }} Route
  */
 
@@ -13,9 +16,8 @@ import { useEffect, useState } from "./html.js";
 export function parseRoute(hash) {
   const parts = hash.replace(/^#/, "").split("/").filter(Boolean);
   if (parts.length === 0) return { page: "containers" };
-  const [first] = parts;
-  if (parts.length === 1 && (first === "new" || first === "network" || first === "host" || first === "guard"))
-    return { page: first };
+  const plain = PLAIN.find((page) => page === parts[0]);
+  if (parts.length === 1 && plain) return { page: plain };
   if (parts.length === 2 && parts[0] === "containers" && parts[1]) {
     try {
       return { page: "container", name: decodeURIComponent(parts[1]) };

@@ -94,6 +94,38 @@ export function upload(path, file, { onProgress, signal }) {
 }
 
 /**
+ * Fetch a file.  XMLHttpRequest here as well: it tells how far it is, and browsers put a large Blob onto the disk.
+ * A link could not carry the Authorization header, and a browser would keep what broke off in the middle.
+ * @param {string} path
+ * @param {{ onProgress: (got: number) => void, signal: AbortSignal }} options
+ * @returns {Promise<{ file: Blob, name: string }>}
+ */
+export function download(path, { onProgress, signal }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("GET", path);
+    request.responseType = "blob";
+    for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+    request.onprogress = (event) => onProgress(event.loaded);
+    request.onload = async () => {
+      const file = /** @type {Blob} */ (request.response);
+      const told = request.getResponseHeader("Content-Disposition") ?? "";
+      if (request.status === 200) resolve({ file, name: /filename="([^"]+)"/.exec(told)?.[1] ?? "download" });
+      else reject(await read(new Response(file, { status: request.status })).catch(asProblem));
+    };
+    request.onerror = () =>
+      reject(
+        new Problem("The download broke off", {
+          hint: "The container may have been thawed or stopped meanwhile. Try again; an export into a file tells more.",
+        }),
+      );
+    request.onabort = () => reject(new Problem("The download was cancelled", { code: "cancelled" }));
+    signal.addEventListener("abort", () => request.abort());
+    request.send();
+  });
+}
+
+/**
  * The event stream: opened, kept open, opened again from where it was.
  * fetch and not EventSource, which can send no Authorization header.
  */

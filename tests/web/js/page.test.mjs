@@ -5,8 +5,11 @@ import { ConsoleText } from "../../../webroot/js/ansi.js";
 import { matching, parseCatalog, releaseText } from "../../../webroot/js/catalog.js";
 import { bytes, duration, sentence, shorten } from "../../../webroot/js/format.js";
 import { plainWords } from "../../../webroot/js/guard.js";
+import { damagedBy, outcomeOf, parseKept, usersOf } from "../../../webroot/js/kept.js";
 import { parseContainer, parseGuard, parseJob } from "../../../webroot/js/model.js";
+import { misspelt, nameOfArchive, nameProblem } from "../../../webroot/js/names.js";
 import { parseNetwork, places } from "../../../webroot/js/network.js";
+import { EMPTY, settingsOf, sourceOf, wrongsOf } from "../../../webroot/js/order.js";
 import { problemOf } from "../../../webroot/js/problem.js";
 import { parseReadings, sensors } from "../../../webroot/js/readings.js";
 import { Shape } from "../../../webroot/js/shape.js";
@@ -267,4 +270,74 @@ test("the server's list becomes distributions with their releases", () => {
 
 test("a list that is none is refused at its place", () => {
   assert.throws(() => parseCatalog({ products: [{ reference: 7 }] }), { why: "catalog.products[0].reference is not a text" });
+});
+
+test("names are those that the server takes", () => {
+  const known = new Map([["web", {}]]);
+  assert.equal(nameProblem("web2", known), "");
+  assert.match(nameProblem("", known), /Give/);
+  assert.match(nameProblem("web", known), /already/);
+  for (const name of ["-x", "Web", "a/b", "a".repeat(64), "a\nb", ".."]) assert.match(misspelt(name), /beginning/);
+  assert.equal(misspelt(""), "");
+  const files = ["web.tar.zst", "web (1).tar.xz", "web.tar", "a.b.tgz", "web", "My web.tar", "../x.tar", ".tar"];
+  assert.deepEqual(files.map(nameOfArchive), ["web", "web", "web", "a.b", "web", "", "", ""]);
+});
+
+test("what is missing of an order is told by its field", () => {
+  const wrong = (/** @type {object} */ change) =>
+    Object.entries(wrongsOf({ ...EMPTY, name: "web", ...change }, null, true))
+      .filter(([, text]) => text)
+      .map(([id]) => id);
+  assert.deepEqual(wrong({}), []);
+  assert.deepEqual(wrong({ name: "" }), ["name"]);
+  assert.deepEqual(wrong({ kind: "distribution", choice: "own" }), ["search", "password"]);
+  assert.deepEqual(wrong({ kind: "registry", registry: " ", choice: "own" }), ["registry"]);
+  assert.deepEqual(wrong({ kind: "file", path: "a.tar" }), ["path"]);
+  assert.deepEqual(wrong({ kind: "archive" }), ["file"]);
+  assert.deepEqual(wrongsOf({ ...EMPTY, name: "No" }, null, false), { name: misspelt("No") });
+});
+
+test("an order becomes a request", () => {
+  const order = { ...EMPTY, name: "web", distribution: "debian", registry: " docker://nginx ", path: "/a.tar", keep: true };
+  const more = /** @type {const} */ ({ choice: "own", password: "x", keys: "ssh-ed25519 A" });
+  assert.deepEqual(sourceOf(order), { kind: "builtin" });
+  assert.deepEqual(sourceOf({ ...order, kind: "folder" }), { kind: "folder", path: "/a.tar" });
+  assert.deepEqual(sourceOf({ ...order, ...more, kind: "registry" }), { kind: "image", reference: "docker://nginx", keep: true });
+  assert.deepEqual(sourceOf({ ...order, ...more, kind: "file" }), {
+    kind: "image",
+    reference: "/a.tar",
+    password: "x",
+    ssh_keys: "ssh-ed25519 A",
+  });
+  assert.deepEqual(sourceOf({ ...order, kind: "distribution", choice: "locked" }), {
+    kind: "image",
+    reference: "debian",
+    lock_password: true,
+    keep: true,
+  });
+  const nat = { ...order, network: "nat", ports: "8080:80, 53:53/udp" };
+  assert.deepEqual(settingsOf(nat), { "network.mode": "nat", "network.ports": ["8080:80", "53:53/udp"] });
+  assert.deepEqual(settingsOf({ ...order, kind: "upload" }), { boot: false });
+  assert.deepEqual(settingsOf({ ...order, kind: "file", ownInit: true }), { boot: true });
+  assert.deepEqual(settingsOf({ ...order, kind: "distribution", noInit: true }), { boot: false });
+  assert.deepEqual(settingsOf({ ...nat, kind: "archive", ownInit: true }), {});
+});
+
+test("kept images have users, and what was done with them is told", () => {
+  const image = { id: "1", reference: "debian:trixie", title: "Debian 13", digests: ["sha256:a", "sha256:b"], date: 1, size: 2 };
+  const { images, problems } = parseKept({ images: [image, { ...image, reference: "x", title: "", missing: ["sha256:a"] }] });
+  assert.deepEqual(problems, []);
+  assert.deepEqual(images.map(({ title, whole }) => [title, whole]), [["Debian 13", true], ["x", false]]);
+  assert.throws(() => parseKept({ images: [{ id: 1 }] }), { why: /^kept.images\[0\]\./ });
+  const containers = ["b", "a"].map((name) => parseContainer({ name, state: {}, settings: { image: "debian:trixie" } }));
+  assert.deepEqual(usersOf(images[0], containers), ["a", "b"]);
+  assert.deepEqual(usersOf(images[1], containers), []);
+  const job = (/** @type {string} */ kind, /** @type {unknown} */ result) => parseJob({ id: "1", kind, state: "done", result });
+  assert.equal(outcomeOf(job("prune", { count: 2, bytes: 2048 })), "2.0 KiB freed.");
+  assert.match(outcomeOf(job("prune", { count: 0, bytes: 0 })), /nothing/);
+  assert.match(outcomeOf(job("verify", { damaged: [] })), /as it was fetched/);
+  const bad = job("verify", { damaged: ["sha256:b", "sha256:c"] });
+  assert.match(outcomeOf(bad), /^2 files are damaged/);
+  assert.deepEqual(damagedBy(bad, images), ["Debian 13, x: sha256:b", "sha256:c"]);
+  assert.deepEqual(damagedBy(job("prune", { count: 0 }), images), []);
 });

@@ -7,6 +7,7 @@ import { Button } from "../parts/button.js";
 import { useNow } from "../parts/clock.js";
 import { Connection } from "../parts/connection.js";
 import { Console } from "../parts/console.js";
+import { Copies } from "../parts/copies.js";
 import { Confirm } from "../parts/dialog.js";
 import { Icon } from "../parts/icons.js";
 import { ProblemBox } from "../parts/problem.js";
@@ -174,6 +175,7 @@ export function ContainerPage({ name }) {
         <${Starting} container=${container} />
         <${OnThePhone} container=${container} />
         <${Summary} container=${container} />
+        <${Copies} container=${container} />
         <${Delete} container=${container} />
       </div>
     </div>

@@ -179,6 +179,11 @@ export function HostPage() {
         <div class="stack">
           <${Facts} report=${report} />
           <${Rules} power=${(now ?? report).maybe("power")} />
+          <a class="card padded rowlink" href="#/images">
+            <${Icon} name="down" size=${24} />
+            <span>Kept images<span class="note">downloads for the next containers</span></span>
+            <${Icon} name="next" size=${20} />
+          </a>
           ${
             guard?.active &&
             html`<a class="card padded rowlink" href="#/guard">

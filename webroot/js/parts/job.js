@@ -26,19 +26,20 @@ export function progressText({ done, total, rate, eta }) {
 /** @param {{ job: Job }} props */
 export function JobView({ job }) {
   const running = job.state === "running";
+  const subject = job.container || "Kept images";
   const title = job.state === "running" ? sentence(job.phase || job.kind) : WORDS[job.state];
   return html`<div class="job">
     <div class="job-head">
       <div>
-        <strong>${job.container || "Kept images"}</strong>
+        <strong>${subject}</strong>
         <div class="small soft">${title}</div>
       </div>
       ${
         running &&
-        html`<${Button} act=${() => cancelJob(job.id).then(learnJob)} label=${`Cancel the work on ${job.container}`}>Cancel<//>`
+        html`<${Button} act=${() => cancelJob(job.id).then(learnJob)} label=${`Cancel the work on ${subject}`}>Cancel<//>`
       }
     </div>
-    ${running && html`<${Bar} done=${job.done} total=${job.total} label=${`Progress of ${job.container}`} />`}
+    ${running && html`<${Bar} done=${job.done} total=${job.total} label=${`Progress of ${subject}`} />`}
     ${running && html`<div class="small soft">${progressText(job) || " "}</div>`}
     <${ProblemBox} problem=${job.error} />
   </div>`;
