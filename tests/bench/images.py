@@ -263,6 +263,9 @@ def _table(archives: Archives, found: Mapping[str, Sequence[Pull]]) -> Table:
         rows=rows,
         notes=[
             f"{size:.0f} MB of files; xz -6: {whole:.0f} MB in one block, {blocks:.0f} MB in several.",
-            "Each turn has a fresh ext4. Ours checks the sha256, too. Most memory: our process's and its child's, each at its most.",
+            (
+                "Each turn has a fresh ext4. Ours checks the sha256, too. "
+                "Most memory: our process's and its child's, each at its most."
+            ),
         ],
     )

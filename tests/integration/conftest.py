@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import veths
 from tests.support.daemon import Daemon
 from tests.support.fakephone import FakePhone, daemon_on
 from tests.support.netlab.plain import PlainLab
 from tests.support.netlab.product import Network
 from tests.support.program import Program
+from tests.support.xtablesbox import Firewall
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,3 +52,12 @@ def on_host(host: PlainLab, tmp_path: Path, busybox_base: Path) -> Iterator[Netw
         yield found
     finally:
         found.close()
+
+
+@pytest.fixture(params=["legacy", "nft"])
+def fire(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Firewall]:
+    """Each variant of iptables, in a network namespace of its own."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    with veths.namespaces("fw-alone"), veths.inside("fw-alone"):
+        yield Firewall(request.param, folder)

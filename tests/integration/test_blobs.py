@@ -302,6 +302,26 @@ def test_a_part_that_is_being_written_is_not_pruned(store: Blobs) -> None:
     assert found_in(store) == []
 
 
+def test_documents_are_needed_as_layers_are(store: Blobs) -> None:
+    text = b'{"a": 1}'
+    digest = store.put(text)
+    assert store.put(text) == digest == f"sha256:{hashlib.sha256(text).hexdigest()}"
+    assert drain(store.open(digest)) == text
+    record = Kept(reference="a", title="A", digests=(DIGEST,), arch="arm64", documents=(digest,))
+    store.note(record)
+    assert store.prune().count == 0
+    assert store.find("a", "arm64") is None  # its layer is not there
+    record = replace(record, digests=())
+    store.note(record)
+    assert store.find("a", "arm64") == record
+    assert store.find("a", "amd64") is None
+    path = Path(store.root, "index", f"{record.id}.json")
+    old = {key: value for key, value in json.loads(path.read_text()).items() if key != "documents"}
+    path.write_text(json.dumps(old))
+    assert store.records() == ([replace(record, documents=())], [])
+    assert store.prune().count == 1
+
+
 def test_damaged_records_are_told_and_nothing_is_removed_on_their_account(store: Blobs) -> None:
     good = Kept(reference="a", title="A", digests=(DIGEST,))
     store.note(good)
@@ -315,6 +335,8 @@ def test_damaged_records_are_told_and_nothing_is_removed_on_their_account(store:
         {**whole, "version": 2},
         {**whole, "digests": ["sha256:../../x"]},
         {**whole, "digests": [5]},
+        {**whole, "documents": "sha256:x"},
+        {**whole, "documents": ["sha256:../../x"]},
         {**whole, "reference": "b"},
         {**whole, "date": -1},
         {**whole, "title": None},

@@ -368,7 +368,7 @@ def test_answers_have_limits(server: FaultServer) -> None:
     with pytest.raises(Damaged, match="more than 1000 bytes"):
         found.get(f"{server.url}/blob", limit=1000)
     for text, told in (
-        (b"[" * 100_000, "too deep|not JSON"),
+        (b"[" * 100_000, "too deeply|not JSON"),
         (b"[" + b"1," * 2_100_000 + b"1]", "more than 2000000 values"),
         (b'{"a": NaN}', "NaN"),
         (b"\xff", "not JSON"),

@@ -18,7 +18,7 @@ import pytest
 from nspawn.errors import NspawnError
 from nspawn.layout import Layout
 from nspawn.model import exported
-from nspawn.model.settings import Settings
+from nspawn.model.settings import Network, Restart, Settings
 from nspawn.service import transfer
 from nspawn.service.containers import Containers
 from tests.support import processes
@@ -112,6 +112,48 @@ def test_gnu_tar_and_xz_read_it(box: Named, tmp_path: Path) -> None:
     (tmp_path / "out" / exported.MEMBER).unlink()
     os.utime(tmp_path / "out", ns=(0, rootfs(box, "box").stat().st_mtime_ns))
     assert describe(tmp_path / "out") == before
+
+
+def test_attributes_with_odd_names_go_by_gnu_tar_and_back(box: Named, tmp_path: Path) -> None:
+    odd = {"user.a=b%c%3D": b"1", "user.e=": b"=", "user.%25": b"", "user.plain": b"x=y"}
+    for name, value in odd.items():
+        os.setxattr(rootfs(box, "box") / "d/large", name, value)
+    before = describe(rootfs(box, "box"))
+    box.ok("export", "box", tmp_path / "ours.tar")
+    (tmp_path / "out").mkdir()
+    options = ["--xattrs", "--xattrs-include=*", "--numeric-owner"]
+    subprocess.run(["tar", *options, "-xpf", tmp_path / "ours.tar"], cwd=tmp_path / "out", check=True)
+    for name, value in odd.items():
+        assert os.getxattr(tmp_path / "out/d/large", name) == value
+    theirs = ["tar", *options, "--format=pax", "-cf", str(tmp_path / "theirs.tar"), "d", "bin"]
+    subprocess.run(theirs, cwd=tmp_path / "out", check=True)
+    for words in (
+        ("import", tmp_path / "ours.tar", "other"),
+        ("create", "other", "--tar", tmp_path / "theirs.tar"),
+    ):
+        box.ok(*words)
+        for name, value in odd.items():
+            assert os.getxattr(rootfs(box, "other") / "d/large", name) == value
+        if words[0] == "import":
+            assert describe(rootfs(box, "other")) == before
+        box.ok("rm", "other")
+
+
+def test_a_file_with_the_name_of_the_first_member_is_left_out(box: Named, tmp_path: Path) -> None:
+    own = rootfs(box, "box") / exported.MEMBER
+    own.write_text("its own")
+    os.link(own, rootfs(box, "box") / "d/kept")
+    (rootfs(box, "box") / "d" / exported.MEMBER).write_text("elsewhere")
+    done = box.ok("export", "box", tmp_path / "b.tar")
+    assert "1 files were left out: the archive's own first member has that name" in done.err
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        assert [name for name in tar.getnames() if name == exported.MEMBER] == [exported.MEMBER]
+    box.ok("import", tmp_path / "b.tar", "other")
+    assert not (rootfs(box, "other") / exported.MEMBER).exists()
+    assert (rootfs(box, "other") / "d/kept").read_text() == "its own"
+    assert (rootfs(box, "other") / "d" / exported.MEMBER).read_text() == "elsewhere"
+    assert "left out" not in box.ok("clone", "box", "twin").err
+    assert (rootfs(box, "twin") / exported.MEMBER).read_text() == "its own"
 
 
 def test_standard_streams(box: Named) -> None:
@@ -243,6 +285,43 @@ def test_an_export_that_ends_early_leaves_nothing(writer: Named, tmp_path: Path,
     writer.ok("rm", "box")  # nobody holds its lock
 
 
+def kernel_says_frozen(folder: str) -> bool:
+    """cgroup 2 has it in its events, the version 1 freezer in its state."""
+    events, state = Path(folder, "cgroup.events"), Path(folder, "freezer.state")
+    return "frozen 1" in events.read_text() if events.exists() else "FROZEN" in state.read_text()
+
+
+@pytest.mark.parametrize("killed", ["spawner", "keeper and spawner", "keeper, spawner and export"])
+def test_it_is_thawed_also_when_the_spawner_is_killed(writer: Named, killed: str) -> None:
+    pid, folder = (writer.state("box")[key] for key in ("pid", "cgroup"))
+    reader, sink = os.pipe()
+    words: list[str | Path] = [writer.path, "export", "box", "-"]
+    with subprocess.Popen(words, env=writer.environment, stdout=sink, stderr=subprocess.DEVNULL) as child:
+        os.close(sink)
+        # Nobody reads: it stands in the middle.
+        assert processes.wait_until(lambda: kernel_says_frozen(folder), 10)
+        last = numbers(rootfs(writer, "box"))[-1]
+        own = [each for each in writer.spawners() if "keeper" in str(processes.command_line(each))]
+        keeper = next(each for each in own if processes.parent(each) not in own)
+        doomed = [each for each in own if processes.parent(each) == keeper]
+        assert doomed
+        if "keeper" in killed:
+            doomed.insert(0, keeper)  # which would start another
+        doomed += [child.pid] if "export" in killed else []
+        for each in doomed:
+            os.kill(each, signal.SIGKILL)
+        assert all(processes.gone(each) for each in doomed)
+        assert kernel_says_frozen(folder) or "export" in killed
+        with open(reader, "rb") as file:
+            assert file.read()
+        assert child.wait(60) == (-9 if "export" in killed else 0)
+    assert processes.wait_until(lambda: not kernel_says_frozen(folder), 40)
+    assert processes.wait_until(lambda: writer.state("box")["supervised"], 10)
+    found = writer.state("box")
+    assert (found["state"], found["pid"], found["frozen"]) == ("running", pid, "")
+    assert moves_on(writer, last)
+
+
 def test_an_import_that_is_killed_is_gone(box: Named, tmp_path: Path) -> None:
     packed = box("export", "box", "-").stdout
     for count in (1000, len(packed) // 2, len(packed)):
@@ -262,15 +341,17 @@ def test_an_import_that_is_killed_is_gone(box: Named, tmp_path: Path) -> None:
 def test_a_clone_that_is_killed_is_gone(box: Named) -> None:
     for index in range(1000):
         (rootfs(box, "box") / f"d/file{index}").write_text("x")
+    whole = describe(rootfs(box, "box"))
     for pause in (0.0, 0.05, 0.2):
         with begin(box, "clone", "box", "twin") as child:
             await_phase(child, "copying")
             time.sleep(pause)
             child.kill()
         if "twin" in box.names():
-            assert len(describe(rootfs(box, "twin"))) == len(describe(rootfs(box, "box")))
+            assert describe(rootfs(box, "twin")) == whole  # the kill came after its last step
             box.ok("rm", "twin")
     box.ok("clone", "box", "third")
+    assert describe(rootfs(box, "third")) == whole
     assert sorted(os.listdir(box.folder())) == ["box", "third"]
 
 
@@ -418,17 +499,26 @@ def test_the_member_itself_may_be_anything(nspawn: Named, tmp_path: Path) -> Non
 
 
 def test_settings_that_reach_out_count_only_when_trusted(nspawn: Named, tmp_path: Path) -> None:
-    changes: dict[str, object] = {"binds": (f"{tmp_path}:/host",), "rootfs": "/etc", "storage": "/sdcard"}
+    changes: dict[str, object] = {
+        "binds": (f"{tmp_path}:/host",),
+        "rootfs": "/etc",
+        "storage": "/sdcard",
+        "restart": Restart(policy="always"),
+        "network": Network(on_down="fallback"),
+    }
     data = archive(described("box", **changes), SHELL)
     done = nspawn("import", "-", stdin=data)
     assert done.status == 0, done
     assert f"binds were left out: {tmp_path}:/host" in done.err
+    assert "in this machine's network" in done.err
     found = nspawn.container("box")["settings"]
     assert (found["binds"], found["rootfs"], found["storage"]) == ([], "", "")
+    assert (found["restart"]["policy"], found["network"]["on_down"]) == ("no", "block")
     assert nspawn("import", "-", stdin=data).status == 1
     assert nspawn("import", "-", "other", "--trusted", stdin=data).status == 0
     found = nspawn.container("other")["settings"]
     assert (found["binds"], found["rootfs"], found["storage"]) == ([f"{tmp_path}:/host"], "", "/sdcard")
+    assert (found["restart"]["policy"], found["network"]["on_down"]) == ("always", "fallback")
 
 
 def test_a_reader_that_reads_nothing_does_not_hold_it_for_ever(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
-from nspawn.errors import NotFound, Unreachable
+from nspawn.errors import NotFound, NspawnError, Unreachable
 from nspawn.images.blobs import Pruned
+from nspawn.model.imageref import ImageRef
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 
 
@@ -29,6 +31,10 @@ class FakeImages:
         self.there = True
         self.offline = False
         self.late = False
+        #: Released with each `resolve`, which waits for `may`.
+        self.asking, self.may = threading.Semaphore(0), threading.Event()
+        self.may.set()
+        self.problem: NspawnError | None = None
 
     def kept(self) -> list[FakeStored]:
         return [FakeStored()] if self.there else []
@@ -36,17 +42,37 @@ class FakeImages:
     def problems(self) -> list[str]:
         return ["one cannot be read"]
 
+    def get(self, name: str) -> FakeStored:
+        if not self.there or name != "0123456789ab":
+            raise NotFound(f"there is no stored image {name!r}")
+        return FakeStored()
+
+    def resolve(
+        self, reference: ImageRef, report: Report, cancelled: Asked, *, arch: str = ""
+    ) -> dict[str, Any]:
+        report(Progress(phase="asking"))
+        self.asking.release()
+        assert self.may.wait(60)
+        if self.late and cancelled():
+            raise Cancelled
+        if self.offline:
+            raise Unreachable("it cannot be asked", "no route to host")
+        return {"reference": str(reference), "arch": arch}
+
     def remove(self, name: str) -> Pruned:
         if not self.there or name != "0123456789ab":
             raise NotFound(f"there is no stored image {name!r}")
         self.there = False
-        return Pruned(count=1, bytes=7)
+        return Pruned(count=1, bytes=7, problems=self._problems())
 
     def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned:
         assert not cancelled()
         report(Progress(phase="removing", done=1, total=1))
         self.there = self.there and not everything
-        return Pruned(count=2, bytes=9)
+        return Pruned(count=2, bytes=9, problems=self._problems())
+
+    def _problems(self) -> tuple[NspawnError, ...]:
+        return () if self.problem is None else (self.problem,)
 
     def verify(self, report: Report, cancelled: Asked) -> list[str]:
         assert not cancelled()

@@ -159,7 +159,8 @@ def test_keys(key: str) -> None:
         (b'{"products": ', "it is not JSON"),
         (dump(one())[:-40], "it is not JSON"),
         (b'{"products": NaN}', "NaN is no number"),
-        (b"[" * 200_000, "it is not JSON"),
+        (b"[" * 200_000, "it is nested too deeply"),
+        (b'{"products": [' + b"[]," * 1_000_000 + b"[]]}", "it has more than 500000 values"),
         (b'{"products": ' + b"9" * 10_000 + b"}", "it is not JSON"),
         (b"\xff\xfe", "it is not JSON"),
         (b"[]", "expected an object, got []"),
@@ -199,6 +200,7 @@ def test_the_index() -> None:
         (dump(imageshape.index(["../images.json"])), "index['images'].path: expected a path below"),
         (dump(imageshape.index(["https://evil.example/images.json"])), "index['images'].path: "),
         (b" " * (LARGEST_INDEX + 1), "it has more than"),
+        (b'{"index": [' + b"1," * 500_001 + b"1]}", "it has more than 500000 values"),
     ],
 )
 def test_no_index(data: bytes, says: str) -> None:

@@ -40,10 +40,12 @@ def test_an_image_says_what_it_runs(tmp_path: Path) -> None:
         user="app:app",
         workdir="/srv",
         stop_signal="SIGQUIT",
+        exposed_ports=("80/tcp",),
+        volumes=("/data",),
     )
     assert notes == (
         "it listens at 80/tcp; nothing leads there by itself",
-        "it keeps its data in /data, which is a part of its files here",
+        "it keeps its data in /data",
     )
 
 
@@ -54,6 +56,8 @@ def test_an_image_says_what_it_runs(tmp_path: Path) -> None:
         (Settings(), {"command"}, {"command": ()}),
         (Settings(user="root"), {"user"}, {"user": "root"}),
         (Settings(), {"user", "workdir", "stop_signal"}, {"user": "", "workdir": "", "stop_signal": ""}),
+        (Settings(volumes=("/x",)), {"volumes"}, {"volumes": ("/x",), "exposed_ports": ("80/tcp",)}),
+        (Settings(), {"exposed_ports"}, {"volumes": ("/data",), "exposed_ports": ()}),
         (Settings(boot=True), {"boot"}, {"boot": True, "command": ()}),
         (Settings(env={"MODE": "slow"}), {"env"}, {"env": {"PATH": "/opt/bin:/bin", "MODE": "slow"}}),
     ],

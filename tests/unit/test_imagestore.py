@@ -77,6 +77,19 @@ def test_after_a_failure_it_can_be_tried_again_at_once(server: Server, images: I
     assert server.asked == 4
 
 
+def test_an_old_list_is_not_taken_for_the_present_one(server: Server, images: Images, clock: Clock) -> None:
+    server.notes = ["it was not reached"]
+    for turn in range(2):
+        clock.now += 1
+        assert search(images).notes == ("it was not reached",)
+        assert server.asked == turn + 1
+    server.notes = []
+    for _ in range(2):
+        clock.now += 1
+        assert search(images).notes == ()
+    assert server.asked == 3
+
+
 def test_who_waited_for_a_failure_does_not_try_once_more(
     server: Server, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:

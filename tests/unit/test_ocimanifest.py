@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nspawn.errors import Damaged, NotFound, NspawnError, Unsupported
-from nspawn.model import ociconfig, ocimanifest, ociplatform
+from nspawn.model import dockersave, ociconfig, ocimanifest, ociplatform
 from nspawn.model.ocimanifest import Index, Manifest
 from tests.support.ociimages import INDEX, LIST, MANIFEST, MANIFEST2, Layout, tar
 
 LAYER = tar([])
 DIGEST = "sha256:" + "a" * 64
+MANY = b"[" + b"[]," * 1_000_000 + b"[]]"
 
 
 def _descriptor(**more: Any) -> dict[str, Any]:
@@ -190,12 +192,37 @@ def test_layers_that_are_refused(media_type: str, why: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xff\xfe", b"{", b"[" * 100_000, b'{"a":' * 100_000, b" " * (4 << 20) + b"{}"],
-    ids=["empty", "no-text", "cut", "deep-lists", "deep-objects", "large"],
+    [b"", b"\xff\xfe", b"{", b"[" * 100_000, b'{"a":' * 100_000, b" " * (4 << 20) + b"{}", MANY],
+    ids=["empty", "no-text", "cut", "deep-lists", "deep-objects", "large", "many"],
 )
 def test_bytes_that_are_refused(data: bytes) -> None:
     with pytest.raises(Damaged):
         ocimanifest.parse(data)
+    with pytest.raises(Damaged):
+        dockersave.choose(data, "", "the file")
+
+
+def test_a_million_values_are_refused_before_they_are_made() -> None:
+    asked: list[Callable[[], object]] = [
+        lambda: ocimanifest.read(MANY, "the manifest"),
+        lambda: dockersave.choose(b"[" + MANY + b"]", "", "the file"),
+    ]
+    tracemalloc.start()
+    try:
+        for ask in asked:
+            with pytest.raises(Damaged, match="more than 200000 values"):
+                ask()
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20  # the texts themselves
+    finally:
+        tracemalloc.stop()
+
+
+def test_large_documents_that_are_meant_so_are_read() -> None:
+    notes = {f"org.example.note-{number}": "a, b [c] {d}" for number in range(10)}
+    index = {"manifests": [_descriptor(annotations=notes) for _ in range(1000)]}
+    found = _parse(index, INDEX)
+    assert isinstance(found, Index)
+    assert len(found.images) == 1000
 
 
 def test_the_type_that_a_registry_tells_counts_where_a_document_does_not() -> None:

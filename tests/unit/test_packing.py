@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import fcntl
 import gzip
 import io
 import lzma
@@ -11,6 +12,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from nspawn.errors import Damaged
 from nspawn.images import archive, head, tarball, tarwriter, xzblocks
 from nspawn.model import exported
 from nspawn.model.progress import Cancelled, Progress
-from nspawn.model.settings import Autostart, Network, Settings
+from nspawn.model.settings import Autostart, Network, Restart, Settings
 
 SIZES = (0, 1, 1000, xzblocks.PIECE - 1, xzblocks.PIECE, xzblocks.PIECE * 2 + 77)
 
@@ -132,7 +135,15 @@ REACHING = Settings(
     hostname="first",
     env={"A": "b"},
     autostart=Autostart(enabled=True, after=("other",)),
-    network=Network(mode="nat", pin=("vpn",), ports=("80:80/tcp",), port_range=("90:95",), ip="10.11.0.9"),
+    restart=Restart(policy="always", delay=3.0),
+    network=Network(
+        mode="nat",
+        pin=("vpn",),
+        on_down="fallback",
+        ports=("80:80/tcp",),
+        port_range=("90:95",),
+        ip="10.11.0.9",
+    ),
 )
 
 
@@ -145,7 +156,12 @@ def test_settings_survive() -> None:
 
 def test_what_an_import_leaves_out() -> None:
     kept, notes = exported.harmless(REACHING)
-    assert kept == Settings(hostname="first", env={"A": "b"}, network=Network(mode="nat", pin=("vpn",)))
+    assert kept == Settings(
+        hostname="first",
+        env={"A": "b"},
+        restart=Restart(delay=3.0),
+        network=Network(mode="nat", pin=("vpn",)),
+    )
     told = "\n".join(notes)
     for text in (
         "/data:/data, /:/host",
@@ -154,15 +170,25 @@ def test_what_an_import_leaves_out() -> None:
         "10.11.0.9",
         "start with",
         "wake_lock",
+        "restart.policy always",
+        "on_down fallback",
     ):
         assert text in told
-    assert exported.harmless(Settings()) == (Settings(), [])
+    assert "machine's network" not in told
+    kept, notes = exported.harmless(Settings())
+    assert kept == Settings()
+    assert notes == ["its programs are in this machine's network (network.mode host)"]
+    assert exported.harmless(Settings(network=Network(mode="none"))) == (
+        Settings(network=Network(mode="none")),
+        [],
+    )
 
 
 def test_what_a_clone_leaves_to_the_original() -> None:
     kept, notes = exported.twin(REACHING)
     assert (kept.rootfs, kept.hostname, kept.binds) == ("", "", REACHING.binds)
-    assert kept.network == Network(mode="nat", pin=("vpn",))
+    assert kept.network == Network(mode="nat", pin=("vpn",), on_down="fallback")
+    assert kept.restart == REACHING.restart
     assert len(notes) == 3
 
 
@@ -224,3 +250,40 @@ def test_what_is_packed_can_be_unpacked_however_deep(tmp_path: Path) -> None:
         tarball.extract(file, str(target), lambda _step: None, lambda: False)
     assert (target / deep.relative_to(tree)).is_dir()
     shutil.rmtree(tmp_path / "from/d0")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the child makes it its root")
+@pytest.mark.parametrize("compress", ["none", "xz"])
+def test_a_slow_reader_is_waited_for(compress: str, tmp_path: Path) -> None:
+    """It takes as long as several times the patience, little by little."""
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from/x").write_bytes(os.urandom(400_000))
+    out, into = os.pipe()
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
+    found: list[bytes] = []
+
+    def read() -> None:
+        while data := os.read(out, 4096):
+            found.append(data)
+            time.sleep(0.025)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        archive.pack(
+            str(tmp_path / "from"),
+            into,
+            ("first", "text"),
+            lambda _step: None,
+            lambda: False,
+            compress=compress,
+            patience=0.75,
+        )
+    finally:
+        os.close(into)
+        reader.join()
+        os.close(out)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(found))) as tar:
+        file = tar.extractfile("x")
+        assert file is not None
+        assert file.read() == (tmp_path / "from/x").read_bytes()

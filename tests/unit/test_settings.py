@@ -71,6 +71,8 @@ SETTINGS = st.builds(
     binds=st.lists(
         st.builds("{}:{}".format, PLACE, PLACE), max_size=3, unique_by=lambda bind: bind.split(":")[1]
     ).map(tuple),
+    volumes=st.lists(PLACE, max_size=2).map(tuple),
+    exposed_ports=st.sampled_from(((), ("80/tcp", "53/udp"))),
     env=st.dictionaries(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True), TEXT, max_size=3),
     network=NETWORKS,
     autostart=st.builds(
@@ -183,6 +185,14 @@ def test_no_change_is_no_change(value: Settings) -> None:
         ({"network": {"dns": ["dns.example"]}}, "network.dns: 'dns.example' is not the address of a DNS"),
         ({"network": {"dns": ["0.0.0.0"]}}, "network.dns: '0.0.0.0' is not the address of a DNS server"),
         ({"network": {"ipv6": "on"}}, "network.ipv6: expected one of auto, proxy, off"),
+        ({"volumes": ["data"]}, "volumes: 'data' is not a place in a container"),
+        ({"volumes": ["/a/../../etc"]}, "volumes: '/a/../../etc' is not a place in a container"),
+        ({"volumes": ["/"]}, "volumes: '/' is not a place in a container"),
+        ({"volumes": ["/a\n"]}, "volumes: expected one line of printable text"),
+        ({"exposed_ports": ["0/tcp"]}, "exposed_ports: expected a list of ports such as 80/tcp"),
+        ({"exposed_ports": ["65536"]}, "exposed_ports: expected a list of ports such as 80/tcp"),
+        ({"exposed_ports": ["80/sctp"]}, "exposed_ports: expected a list of ports such as 80/tcp"),
+        ({"exposed_ports": "80/tcp"}, "exposed_ports: expected a list"),
         ({"stop_signal": "SIGNOPE"}, "stop_signal: expected a signal such as SIGTERM"),
         ({"user": "-x"}, "user: expected a user as NAME"),
         ({"rootfs": "here"}, "rootfs: expected an absolute path"),
@@ -249,6 +259,8 @@ def test_a_newer_version_is_refused_by_a_sentence() -> None:
         ({"restart": "always"}, Settings(restart=Restart(policy="always"))),
         ({"limits.memory": "2G"}, Settings(limits=Limits(memory=2 << 30))),
         ({"stop_signal": "rtmin+3"}, Settings(stop_signal="SIGRTMIN+3")),
+        ({"exposed_ports": "80, 053/udp"}, Settings(exposed_ports=("80/tcp", "53/udp"))),
+        ({"volumes": "/data/,/var//lib"}, Settings(volumes=("/data", "/var/lib"))),
         ({"stop_signal": "15"}, Settings(stop_signal="SIGTERM")),
         ({"stop_time": "3"}, Settings(stop_time=3.0)),
         ({"stop_time": ""}, Settings()),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nspawn.errors import UsageError
-from nspawn.model import uplinks, words
+from nspawn.model import netdrules, uplinks, words
 from nspawn.model.netview import MAIN, Address, Link, Route, Rule
 from nspawn.model.uplinks import Uplink, find, matches, order, read_tables, survey
 from tests.support.netviews import LADDERS, Machine, Phone
@@ -200,11 +200,11 @@ def test_an_interface_without_netds_rules_is_not_used() -> None:
 def test_lockdown_is_a_rule_that_prohibits(generation: str) -> None:
     phone = Phone(generation)
     phone.network("wlan0", 20)
-    assert not uplinks.lockdown(phone.view())
+    assert not netdrules.lockdown(phone.view())
     phone.lock(((1000000, 1099999),))  # of a work profile
-    assert not uplinks.lockdown(phone.view())
+    assert not netdrules.lockdown(phone.view())
     phone.lock()
-    assert uplinks.lockdown(phone.view())
+    assert netdrules.lockdown(phone.view())
 
 
 def test_a_phones_bare_rules_give_nothing() -> None:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from werkzeug.test import TestResponse
 
+from nspawn.errors import Damaged
 from nspawn.model.finish import FinishWish
 from nspawn.model.imageref import Distribution, File, Registry, Url
 from nspawn.service.containers import FromImage
@@ -283,7 +285,11 @@ def test_kept_images_are_listed_and_removed(web: Web) -> None:
     }
     assert web.ask("DELETE", "/api/v1/images/none").status_code == 404
     assert web.ask("DELETE", f"/api/v1/images/{'x' * 200}").status_code == 400
-    assert web.ask("DELETE", "/api/v1/images/0123456789ab").get_json() == {"count": 1, "bytes": 7}
+    assert web.ask("DELETE", "/api/v1/images/0123456789ab").get_json() == {
+        "count": 1,
+        "bytes": 7,
+        "problems": [],
+    }
     assert web.ask("GET", "/api/v1/images").get_json()["images"] == []
 
 
@@ -315,6 +321,88 @@ def test_verify_and_prune_are_jobs(web: Web) -> None:
     number = web.ask("POST", "/api/v1/images/verify", {}).get_json()["id"]
     assert ended(web, number)["result"] == {"damaged": ["sha256:" + "0" * 64]}
     number = web.ask("POST", "/api/v1/images/prune", {"all": True}).get_json()["id"]
-    assert ended(web, number)["result"] == {"count": 2, "bytes": 9}
+    assert ended(web, number)["result"] == {"count": 2, "bytes": 9, "problems": []}
     assert web.images.there is False
     assert web.ask("POST", "/api/v1/images/prune", {"every": True}).status_code == 400
+
+
+def test_why_nothing_could_be_removed_is_told(web: Web) -> None:
+    web.images.problem = Damaged("the record a.json cannot be used", "it is no object")
+    number = web.ask("POST", "/api/v1/images/prune", {}).get_json()["id"]
+    told = [ended(web, number)["result"]["problems"]]
+    told.append(web.ask("DELETE", "/api/v1/images/0123456789ab").get_json()["problems"])
+    assert told == [["the record a.json cannot be used: it is no object"]] * 2
+
+
+INFO = "/api/v1/images/info?reference="
+
+
+def test_one_kept_image(web: Web) -> None:
+    found = web.ask("GET", "/api/v1/images/0123456789ab").get_json()
+    assert found == {"id": "0123456789ab", "reference": "debian:trixie"}
+    assert web.ask("GET", "/api/v1/images/none").status_code == 404
+    assert web.ask("GET", f"/api/v1/images/{'x' * 200}").status_code == 400
+    assert web.ask("GET", "/api/v1/images/0123456789ab", Authorization="Bearer x").status_code == 401
+
+
+def test_what_a_name_leads_to(web: Web) -> None:
+    answer = web.ask("GET", f"{INFO}docker://nginx:1.27&arch=arm64")
+    assert answer.get_json() == {"reference": "docker.io/library/nginx:1.27", "arch": "arm64"}
+    assert web.ask("GET", f"{INFO}debian:13").get_json() == {"reference": "debian:13", "arch": ""}
+    assert web.ask("GET", f"{INFO}debian:13", Authorization="Bearer x").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "builtin",
+        "/etc/shadow",
+        "-",
+        "./a.tar",
+        "~/a.tar",
+        "file:///etc/shadow",
+        "http://example.org/a.tar",
+        "docker://UPPER",
+        "debian%0a",
+        "debian%00",
+        "debian&arch=a%0ab",
+        "x" * 10_000,
+    ],
+)
+def test_names_that_are_not_asked_for(web: Web, query: str) -> None:
+    answer = web.ask("GET", f"{INFO}{query}")
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (400, "usage")
+    assert web.images.asking.acquire(blocking=False) is False
+
+
+def test_a_registry_that_is_not_there_or_late(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.images.offline = True
+    answer = web.ask("GET", f"{INFO}debian")
+    assert (answer.status_code, "no route" in answer.get_json()["error"]["why"]) == (502, True)
+    monkeypatch.setattr("nspawn.web.images._LONGEST_WAIT", -1.0)
+    web.images.late = True
+    answer = web.ask("GET", f"{INFO}debian")
+    assert (answer.status_code, "in time" in answer.get_json()["error"]["why"]) == (502, True)
+
+
+def test_registries_that_are_slow_do_not_keep_all_threads(web: Web) -> None:
+    web.images.may.clear()
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(web.ask("GET", f"{INFO}debian").status_code))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in threads:
+            assert web.images.asking.acquire(timeout=60)
+        answer = web.ask("GET", f"{INFO}debian")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    finally:
+        web.images.may.set()
+        for thread in threads:
+            thread.join()
+    assert found == [200] * 4
+    assert web.ask("GET", f"{INFO}debian").status_code == 200

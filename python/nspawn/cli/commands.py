@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: Bytes of the console's ring on disk.
 _ALL = 2 << 20
 #: Settings that a running container does not have to be restarted for.
-_NOT_OF_A_RUN = ("autostart", "image")
+_NOT_OF_A_RUN = ("autostart", "image", "exposed_ports")
 
 
 def main(argv: list[str]) -> int:

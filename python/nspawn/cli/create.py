@@ -29,7 +29,13 @@ def create(arguments: argparse.Namespace) -> int:
 
     settings, given = _settings(arguments)
     source = _source(arguments)
-    request = CreateRequest(name=arguments.name, source=source, settings=settings, given=given)
+    request = CreateRequest(
+        name=arguments.name,
+        source=source,
+        settings=settings,
+        given=given,
+        publish_all=arguments.publish_all,
+    )
     containers = base.containers()
     bar = Bar()
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -157,7 +163,8 @@ def _network(arguments: argparse.Namespace) -> dict[str, str]:
         if key in given:
             raise UsageError(f"{option} and --set {key}=... say the same", hint="Leave one of them away.")
         changes[key] = values if isinstance(values, str) else json.dumps(values)
-    if changes and arguments.net is None and not given.keys() & {"network.mode", "network", "net"}:
+    asked = changes or arguments.publish_all
+    if asked and arguments.net is None and not given.keys() & {"network.mode", "network", "net"}:
         changes["network.mode"] = "nat"
     return changes
 

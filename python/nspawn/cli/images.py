@@ -73,9 +73,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _state(stored: Stored) -> str:
-    return (
-        f"{len(stored.missing)} of {len(stored.kept.digests)} parts are gone" if stored.missing else "whole"
-    )
+    return f"{len(stored.missing)} of {len(stored.kept.parts)} parts are gone" if stored.missing else "whole"
 
 
 def _search(arguments: argparse.Namespace) -> int:

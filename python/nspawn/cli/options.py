@@ -190,6 +190,11 @@ def _add_network(create: argparse.ArgumentParser) -> None:
         help="lead a port of the host to one of the container; HOST-HOST for several; may be repeated",
     )
     create.add_argument(
+        "--publish-all",
+        action="store_true",
+        help="lead to each port that the image says it listens at, from the same port of the host",
+    )
+    create.add_argument(
         "-P",
         "--port-range",
         action="append",

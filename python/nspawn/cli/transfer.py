@@ -48,7 +48,8 @@ def _add_import(word: argparse.ArgumentParser) -> None:
     word.add_argument(
         "--trusted",
         action="store_true",
-        help="the archive is yours: also its binds, ports, address, storage, wake lock and autostart count",
+        help="the archive is yours: also its binds, ports, address, storage, wake lock, autostart, restart "
+        "policy and on_down count",
     )
     word.add_argument("--start", action="store_true", help="start it as well")
 

@@ -7,9 +7,11 @@ by the saved states: boot id, PID and start time tell the same process from anot
 from __future__ import annotations
 
 import os
+import time
 
 from nspawn.container import state
-from nspawn.container.instance import Instance
+from nspawn.container.console import Console
+from nspawn.container.instance import STOP_SECONDS, Instance
 from nspawn.errors import NspawnError
 from nspawn.kernel import cgroup, libc, process
 from nspawn.kernel.cgroup import Group
@@ -75,7 +77,28 @@ def _decide(spawner: Spawner, instance: Instance, record: Record, console: int, 
 
 
 def _go_on(spawner: Spawner, instance: Instance, group: str, master: int) -> None:
-    instance.adopt(spawner.host.hierarchy, group, master)
+    """Take over a container that runs."""
+    instance.adopted = True
+    instance.began = time.monotonic()
+    instance.group = Group(spawner.host.hierarchy, group)
+    if master >= 0:
+        try:
+            path = spawner.layout.console_log(instance.name)
+            instance.console = Console.adopt(spawner.loop, path, master)
+        except OSError as error:
+            spawner.log(f"{instance.name}: its console is lost: {error}")
+            os.close(master)
+    if instance.request.text("network") == "nat":
+        try:
+            instance.attachment = spawner.networking().attach(instance.request)
+            instance.attachment.adopt()
+        except NspawnError as error:
+            spawner.log(f"{instance.name}: its place in the network is not known: {error}")
+    if instance.state == "starting":
+        instance.state = "running"
+    if instance.state == "stopping":
+        instance.timer = spawner.loop.after(STOP_SECONDS, instance.kill_now)
+    instance.save()
     spawner.children[instance.pid] = instance.ended
     if _parent_of(instance.pid) != os.getppid():
         # Not even the keeper is the same: the end will be seen, but not its status.

@@ -266,7 +266,7 @@ def _enter(
             binds.append(Bind(os.ttyname(0), "/dev/console"))
         except OSError as error:  # of another devpts than is mounted here
             warn(f"skipped: the terminal as /dev/console ({error.strerror})")
-    root = stage.mount_root(host.stage, rootfs, ephemeral=spec.ephemeral)
+    root = _mount_root(host, rootfs, spec, warn)
     os.close(rootfs)
     stage.move_in(host.stage, root)
     stage.bind_all(host.stage, root, binds, warn)
@@ -282,6 +282,19 @@ def _enter(
         _tell_of_names(record, warn, read_only=spec.read_only)
     if spec.boot:
         libc.mount(None, "/", None, libc.MS_REC | libc.MS_SHARED)  # what an init expects of its root
+
+
+def _mount_root(host: Host, rootfs: int, spec: RunSpec, warn: Callable[[str], None]) -> int:
+    """Mount the rootfs in the stage, with its volumes; a descriptor of the mounted root."""
+    if not spec.volumes:
+        return stage.mount_root(host.stage, rootfs, ephemeral=spec.ephemeral)
+    from nspawn.container import volumes
+
+    kept = volumes.make(rootfs, spec.volumes, warn)
+    root = stage.mount_root(host.stage, rootfs, ephemeral=spec.ephemeral)
+    if spec.read_only or spec.ephemeral:
+        volumes.bind(rootfs, root, kept, warn)
+    return root
 
 
 def android_binds(network: str) -> list[Bind]:

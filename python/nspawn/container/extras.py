@@ -90,8 +90,11 @@ class Extras:
         self._instance.save()
 
     def thaw_quietly(self) -> None:
-        """Before it is ended: what is frozen heeds no signal."""
-        if self.frozen and self._instance.group is not None:
+        """Before it is ended: what is frozen heeds no signal.
+
+        Also what is not known as frozen: one that was killed may have frozen it and not have noted that.
+        """
+        if self._instance.group is not None:
             self._instance.group.thaw()
         self.frozen = self.cause = ""
 

@@ -1,26 +1,25 @@
-"""One connection to the control socket: its requests, its answers, what it watches."""
+"""One connection to the control socket: messages, the foreground run that it owns, the console it watches."""
 
 from __future__ import annotations
 
 import os
 import struct
 
-from nspawn import __version__
+from nspawn.container import requests
 from nspawn.container.attached import EXIT, INPUT, OUTPUT, SIZE
-from nspawn.container.console import log_files
 from nspawn.container.loop import IN, OUT
-from nspawn.errors import Conflict, NspawnError, UsageError
-from nspawn.kernel import process, unix
-from nspawn.model import commandline
+from nspawn.errors import NspawnError, UsageError
+from nspawn.kernel import unix
 from nspawn.model.record import Record, error_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from nspawn.container.attachment import Attachment
     from nspawn.container.cell import Cell
+    from nspawn.container.console import Console
     from nspawn.container.instance import Instance
     from nspawn.container.netrun import NetRun
     from nspawn.container.spawner import Spawner
@@ -75,7 +74,7 @@ class Peer:
         if self not in self.spawner.peers:
             return
         self.spawner.peers.discard(self)
-        self._detach()
+        self.detach()
         self.spawner.loop.remove(self.end.fileno())
         self.end.close()
         self.end_run()
@@ -174,7 +173,7 @@ class Peer:
 
     def _request(self, record: Record, descriptors: list[int]) -> None:
         operation = record.text("op")
-        call = _OPERATIONS.get(operation)
+        call = requests.OPERATIONS.get(operation)
         if call is None:
             raise UsageError(
                 f"the spawner knows no operation {operation!r}",
@@ -182,159 +181,7 @@ class Peer:
             )
         call(self, record, descriptors)
 
-    # Operations
-
-    def _ping(self, _record: Record, _descriptors: list[int]) -> None:
-        answer = Record(
-            (
-                ("ok", 1),
-                ("pid", os.getpid()),
-                ("keeper", self.spawner.keeper_pid),
-                ("version", __version__),
-                ("web", self.spawner.web.pid),
-                ("boot-id", self.spawner.boot_id),
-            )
-        )
-        for text in self.spawner.refused:
-            answer.add("refused", text)
-        for name in self.spawner.host.refused:
-            answer.add("lacks", name)
-        self.reply(answer)
-
-    def _list(self, _record: Record, _descriptors: list[int]) -> None:
-        instances, waits = self.spawner.instances, self.spawner.errand.waits
-        for name in sorted({*instances, *waits}):
-            known = instances.get(name)
-            record = Record((("name", name), ("state", "stopped"))) if known is None else known.report()
-            record.add("waits", waits.get(name, ""))
-            self.reply(record)
-        self.reply(Record((("done", 1),)))
-
-    def _start(self, record: Record, _descriptors: list[int]) -> None:
-        def started(error: NspawnError | None) -> None:
-            self.reply(error_record(error) if error else Record((("ok", 1), *instance.report().fields)))
-
-        instance = self.spawner.start(record)
-        instance.on_start.append(started)
-
-    def _stop(self, record: Record, _descriptors: list[int]) -> None:
-        name = record.text("name")
-        known = self.spawner.instances.get(name)
-        # One that was started by hand is in `waits` until the boot program has looked.
-        if name in self.spawner.errand.waits and (known is None or known.state == "stopped"):
-            self.reply(Record((("ok", 1), *self.spawner.give_up(name).report().fields)))
-            return
-        instance = self.spawner.find(name)
-        if instance.state == "stopped":
-            raise Conflict(f"{instance.name} is not running")
-        instance.on_end.append(lambda: self.reply(Record((("ok", 1), *instance.report().fields))))
-        instance.stop(record.number("time") if record.get("time") is not None else None)
-
-    def _kill(self, record: Record, _descriptors: list[int]) -> None:
-        instance = self.spawner.find(record.text("name"))
-        number = record.integer("signal", _signal.SIGKILL)
-        if number != _signal.SIGKILL:
-            instance.signal(number)
-            self.reply(Record((("ok", 1),)))
-            return
-        if instance.state == "stopped":
-            raise Conflict(f"{instance.name} is not running", hint=f"Start it: nspawn start {instance.name}.")
-        instance.on_end.append(lambda: self.reply(Record((("ok", 1), *instance.report().fields))))
-        if instance.state == "backoff":
-            instance.stop(0.0)
-        else:
-            instance.kill_now()
-
-    def _watch(self, _record: Record, _descriptors: list[int]) -> None:
-        self.watching = True
-        self.spawner.pool.expect()  # the page, most often: somebody looks, and may press start
-        self.reply(Record((("ok", 1),)))
-
-    def _changed(self, record: Record, _descriptors: list[int]) -> None:
-        self.spawner.publish(Record((("event", "changed"), ("name", record.text("name")))))
-        if self.spawner.errand.waits:
-            self.spawner.errand.soon()  # it may be about when something starts
-        self.reply(Record((("ok", 1),)))
-
-    def _guard(self, _record: Record, _descriptors: list[int]) -> None:
-        self.spawner.guard_changed()
-        self.reply(Record((("ok", 1),)))
-
-    def _forget(self, record: Record, _descriptors: list[int]) -> None:
-        name = record.text("name")
-        instance = self.spawner.instances.get(name)
-        if instance is not None and instance.state != "stopped":
-            raise Conflict(f"{name} is {instance.state}", hint=f"Stop it first: nspawn stop {name}.")
-        self.spawner.instances.pop(name, None)
-        self.spawner.errand.give_up(name)
-        self.spawner.probation.forget(name)
-        self.spawner.publish(Record((("event", "removed"), ("name", name))))
-        self.reply(Record((("ok", 1),)))
-
-    def _wake(self, record: Record, _descriptors: list[int]) -> None:
-        """What the boot program waits for."""
-        self.spawner.errand.wake(record)
-        self.reply(Record((("ok", 1),)))
-
-    def _freeze(self, record: Record, _descriptors: list[int]) -> None:
-        instance = self.spawner.find(record.text("name"))
-        instance.extras.freeze("by hand")
-        self.reply(Record((("ok", 1), *instance.report().fields)))
-
-    def _thaw(self, record: Record, _descriptors: list[int]) -> None:
-        instance = self.spawner.find(record.text("name"))
-        instance.extras.thaw(by_hand=True)
-        self.reply(Record((("ok", 1), *instance.report().fields)))
-
-    def _storage(self, record: Record, _descriptors: list[int]) -> None:
-        """The phone's storage was mounted into a running container, or could not be."""
-        instance = self.spawner.find(record.text("name"))
-        if instance.pid == record.integer("pid"):  # else it was started again meanwhile
-            instance.extras.storage_came(record.text("source"), record.text("why-not"))
-        self.reply(Record((("ok", 1),)))
-
-    def _boot(self, _record: Record, _descriptors: list[int]) -> None:
-        """Have the boot program run."""
-        self.spawner.errand.run()
-        self.reply(Record((("ok", 1),)))
-
-    def _net(self, record: Record, _descriptors: list[int]) -> None:
-        from nspawn.container import netrequests  # most never ask
-
-        if record.text("verb") == "hold":
-            pid, _uid = unix.peer(self.end)
-            if not self.spawner.sees_the_same(pid):
-                self.reply(Record((("elsewhere", 1),)))
-                return
-            self.holding = True
-        netrequests.answer(self.spawner.networking(), self, record, self.reply)
-
-    def _shutdown(self, _record: Record, _descriptors: list[int]) -> None:
-        self.reply(Record((("ok", 1),)))
-        self.spawner.shutdown()
-
-    def _run(self, record: Record, descriptors: list[int]) -> None:
-        """A foreground run: its end is answered with exit=STATUS, and our end is its end."""
-        pid, _uid = unix.peer(self.end)
-        if not self.spawner.sees_the_same(pid):
-            self.reply(Record((("elsewhere", 1),)))  # it sees other files than we do
-            return
-        if len(descriptors) != 3 or self.run is not None or self.waiting is not None or self.spawner.ending:
-            raise UsageError("a run needs three descriptors, and a connection of its own")
-        words = [word.decode("utf-8", "surrogateescape") for word in record.all("word")]
-        network = record.text("network", "host")
-        if commandline.may_use_network(words):
-            spec = commandline.parse(words, "", mini=record.flag("mini"))
-            network = spec.network
-            if spec.wish is not None:
-                from nspawn.container.netrun import NetRun
-
-                self.spawner.host.check(network, boot=False)
-                self.waiting = NetRun(self, record, descriptors, spec)
-                self.waiting.begin()
-                return
-        self.spawner.host.check(network, boot=record.flag("boot"))
-        self.tell_cell(self.take_cell(network), record, descriptors)
+    # A foreground run
 
     def take_cell(self, network: str) -> Cell:
         """A cell for the run."""
@@ -384,39 +231,16 @@ class Peer:
         self.reply(Record((("exit", code if code >= 0 else 128 - code),)))
         self.spawner.end_group(cell.group)
 
-    def _signal(self, record: Record, _descriptors: list[int]) -> None:
-        """A signal that the caller of a foreground run got."""
-        if self.run is None:
-            return
-        number = record.integer("number", _signal.SIGTERM)
-        if process.handling(self.run.pid, number) == "catch":
-            self.spawner.signal(self.run.pid, number)
-        else:
-            self.spawner.signal(self.run.pid, _signal.SIGKILL)
+    # A console that it watches
 
-    def _attach(self, record: Record, _descriptors: list[int]) -> None:
-        """Answer with the ring's files as they are now, then send what comes."""
-        instance = self.spawner.find(record.text("name"))
-        if instance.console is None:
-            raise Conflict(
-                f"{instance.name} has no console now",
-                f"it is {instance.state}",
-                f"Start it: nspawn start {instance.name}.",
-            )
-        self._detach()
-        logs = log_files(self.spawner.layout.console_log(instance.name))
-        try:
-            answer = Record((("ok", 1), ("state", instance.state)))
-            for descriptor in logs:
-                answer.add("size", os.fstat(descriptor).st_size)
-            self.reply(answer, tuple(logs))
-        finally:
-            unix.close_all(logs)
+    def attach(self, instance: Instance, console: Console) -> None:
+        """Send what comes from the console, until it ends or detach()."""
         self._attached = instance
-        instance.console.listen(self._output)
+        console.listen(self._output)
         instance.on_console_end.append(self._console_ended)
 
-    def _detach(self) -> None:
+    def detach(self) -> None:
+        """Watch no console any more."""
         instance, self._attached = self._attached, None
         if instance is not None:
             if instance.console is not None:
@@ -440,26 +264,3 @@ class Peer:
         elif len(data) == 5:
             rows, columns = struct.unpack("!2H", data[1:])
             self._attached.console.resize(rows, columns)
-
-
-_OPERATIONS: dict[str, Callable[[Peer, Record, list[int]], None]] = {
-    "ping": Peer._ping,
-    "list": Peer._list,
-    "start": Peer._start,
-    "stop": Peer._stop,
-    "kill": Peer._kill,
-    "attach": Peer._attach,
-    "watch": Peer._watch,
-    "changed": Peer._changed,
-    "forget": Peer._forget,
-    "wake": Peer._wake,
-    "boot": Peer._boot,
-    "freeze": Peer._freeze,
-    "thaw": Peer._thaw,
-    "storage": Peer._storage,
-    "guard": Peer._guard,
-    "net": Peer._net,
-    "shutdown": Peer._shutdown,
-    "run": Peer._run,
-    "signal": Peer._signal,
-}

@@ -105,7 +105,7 @@ class Probation:
         ran = []
         for name in over:
             instance = self._spawner.instances.get(name)
-            if instance is not None and instance.failure is None and instance.started:
+            if instance is not None and instance.launch.failure is None and instance.started:
                 ran.append(_proof(name))
         if not self.guard.clear(model.START, containers=over, proven=ran):
             self._spawner.loop.after(_CAME_UP, self._settle)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
 import os
 import select
 import subprocess
 import sys
+import termios
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -79,13 +81,15 @@ def pack(
 
     first: name and text of a member before all others.  compress: "none", "xz" or "zst".
     mounted: paths below the folder where other file systems are bound; they are not entered.
-    patience: seconds without any progress after which it fails: a reader that has stopped to read.
+    patience: seconds after which it fails when nothing is done and nothing leaves: a reader that has stopped
+    to read.  A slow one is waited for.
     """
     order = {"mounted": sorted(mounted), "name": first[0], "data": first[1], "time": int(time.time())}
     with ExitStack() as undo:
         if compress == "none":
             child = _Child("tar", rootfs, order, out, -1, (), undo, patience)
             child.leave_room(out, rootfs)
+            child.watch(out)
             return child.follow("packing", report, cancelled)
         reader, writer = os.pipe()
         try:
@@ -102,6 +106,7 @@ def pack(
             os.close(reader)
             os.close(writer)
         child.leave_room(out, rootfs)
+        child.watch(out, filter_.pid)
         return child.follow("packing", report, cancelled, filter_)
 
 
@@ -147,7 +152,10 @@ class _Child:
         patience: float = math.inf,
     ) -> None:
         self._patience = patience
-        self._disk = -1
+        self._disk = self._out = -1
+        self._writers: tuple[int, ...] = ()
+        self._gone: tuple[object, ...] = ()
+        self._moved = time.monotonic()
         self._what = "the archive was not written" if what == "tar" else "the files were not copied"
         self._progress, theirs = os.pipe()
         undo.callback(os.close, self._progress)
@@ -176,6 +184,10 @@ class _Child:
         """Fail before the disk is full that the containers are on: a phone without room stops working."""
         if os.fstat(out).st_dev == os.stat(rootfs).st_dev:
             self._disk = out
+
+    def watch(self, out: int, *others: int) -> None:
+        """What leaves by `out` is progress, too.  others: processes that write to it besides this one."""
+        self._out, self._writers = out, (self._process.pid, *others)
 
     def follow(
         self, phase: str, report: Report, cancelled: Asked, filter_: subprocess.Popen[bytes] | None = None
@@ -207,15 +219,14 @@ class _Child:
         poll = select.poll()
         poll.register(self._progress, select.POLLIN)
         held = b""
-        last = time.monotonic()
         while True:
             if cancelled():
                 raise Cancelled
             self._check_room()
             if not poll.poll(100):
-                self._must_move(last)
+                self._must_move()
                 continue
-            last = time.monotonic()
+            self._moved = time.monotonic()
             data = os.read(self._progress, 1 << 16)
             if not data:
                 return
@@ -229,18 +240,22 @@ class _Child:
         if disk.f_bavail * disk.f_frsize < _RESERVE:
             raise NspawnError(self._what, os.strerror(errno.ENOSPC), _FREE_SOME)
 
-    def _must_move(self, since: float) -> None:
-        if time.monotonic() - since > self._patience:
+    def _must_move(self) -> None:
+        if self._patience == math.inf:
+            return
+        now, gone = time.monotonic(), (_waiting(self._out), *map(_written, self._writers))
+        if gone != self._gone:
+            self._gone, self._moved = gone, now
+        elif now - self._moved > self._patience:
             why = f"nobody has taken anything of it for {self._patience:g} seconds"
             raise NspawnError(self._what, why, "Read it faster, or export to a file.")
 
     def _wait(self, filter_: subprocess.Popen[bytes], cancelled: Asked) -> None:
         """Until everything is written; its reason goes before that of the child, which lost its reader."""
-        begin = time.monotonic()
         while filter_.poll() is None:
             if cancelled():
                 raise Cancelled
-            self._must_move(begin)
+            self._must_move()
             try:
                 filter_.wait(0.1)
             except subprocess.TimeoutExpired:
@@ -259,6 +274,7 @@ def _notes(counts: Counts) -> Iterator[str]:
         (counts.sockets, "sockets were left out: they live only with their programs"),
         (counts.mounts, "places where something else is mounted were not entered"),
         (counts.long, "files were left out: their paths are too long or too deep"),
+        (counts.named, "files were left out: the archive's own first member has that name"),
         (counts.gone, "files went away meanwhile"),
         (counts.changed, "files changed meanwhile, and are not whole"),
         (counts.nodes, "device nodes could not be made"),
@@ -266,6 +282,23 @@ def _notes(counts: Counts) -> Iterator[str]:
     ):
         if count:
             yield f"{count} {text}"
+
+
+def _waiting(out: int) -> int:
+    """Bytes in the pipe that its reader has not taken; -1 for what is no pipe."""
+    try:
+        return int.from_bytes(fcntl.ioctl(out, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:
+        return -1
+
+
+def _written(pid: int) -> bytes:
+    """What the process has written, as proc(5) has it; nothing where the kernel does not count that."""
+    try:
+        with open(f"/proc/{pid}/io", "rb") as file:
+            return next((line for line in file if line.startswith(b"wchar:")), b"")
+    except OSError:
+        return b""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,9 @@
 images/blobs/sha256/<64 digits>         whole and checked
 images/blobs/sha256/<64 digits>.part    being fetched, or what an ended process left; locked by its writer
 images/index/<id>.json                  an image that is kept
+
+Records are written last.  So the folder itself is locked: shared by who stores an image, until its record is
+there; by who removes what no record names, for himself alone.
 """
 
 from __future__ import annotations
@@ -10,16 +13,18 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from nspawn.errors import Damaged, NotFound, NspawnError
+from nspawn.errors import Busy, Damaged, NotFound, NspawnError
 from nspawn.images import kept
 from nspawn.images.filestream import FileStream
 from nspawn.images.kept import Kept
 from nspawn.images.room import Room
 from nspawn.kernel import files
+from nspawn.model import ocimanifest
 from nspawn.model.blob import ALGORITHM, digits_of
 from nspawn.model.progress import Asked, Cancelled, Progress, Report
 
@@ -28,6 +33,8 @@ __all__ = ["Blobs", "Held", "Kept", "Part", "Pruned"]
 _BLOBS, _INDEX, _STREAMS = ("blobs", ALGORITHM), ("index",), ("streams",)
 _PART = ".part"
 _PIECE = 1 << 20
+#: Seconds that who removes waits for who stores, and between two looks.
+_PATIENCE, _LOOK = 3.0, 0.1
 _HEX = frozenset("0123456789abcdef")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -161,11 +168,28 @@ class Blobs:
                     raise
                 os.close(descriptor)  # the other has finished or removed it since we opened it
 
+    def put(self, data: bytes) -> str:
+        """Store a small blob; its digest.  While another process stores the same, that is left to it."""
+        digest = ocimanifest.digest_of(data)
+        part = None if self.has(digest) else self.begin(digest)
+        if part is None:
+            return digest
+        try:
+            part.clear()
+            part.write(data, 0)
+            part.finish()
+        except OSError as error:
+            raise files.system_error(f"{digest[:19]}... cannot be stored", error) from None
+        finally:
+            part.remove()
+            part.close()
+        return digest
+
     def held(self) -> list[Held]:
         """What is stored, by digest."""
         used: dict[str, list[str]] = {}
         for each in self.records()[0]:
-            for digest in each.digests:
+            for digest in each.parts:
                 used.setdefault(digest, []).append(each.id)
         found = []
         for digits in self._digits():
@@ -186,8 +210,39 @@ class Blobs:
         with suppress(NotFound):
             self.remove(digest)
 
+    @contextmanager
+    def storing(self, cancelled: Asked = lambda: False) -> Iterator[None]:
+        """Until the block ends nobody prunes, and what it stores needs no record yet.  Raises Cancelled."""
+        with self._folder(make=True) as at:
+            held = os.dup(at)
+        try:
+            _lock(held, fcntl.LOCK_SH, cancelled)
+            yield
+        finally:
+            os.close(held)
+
+    @contextmanager
+    def clearing(self, cancelled: Asked = lambda: False) -> Iterator[None]:
+        """Until the block ends nobody stores an image; Busy when somebody does for longer than a moment."""
+        try:
+            with self._folder() as at:
+                held = os.dup(at)
+        except FileNotFoundError:
+            yield  # there is nothing to be removed
+            return
+        try:
+            if not _lock(held, fcntl.LOCK_EX, cancelled, _PATIENCE):
+                raise Busy(
+                    "nothing was removed",
+                    "an image is being stored, and what it needs is not known yet",
+                    "Wait for its end (create --keep), or end it, and try again.",
+                )
+            yield
+        finally:
+            os.close(held)
+
     def prune(self, report: Report = lambda _: None, cancelled: Asked = lambda: False) -> Pruned:
-        """Remove what no record names, and parts that nobody writes."""
+        """Remove what no record names, and parts that nobody writes; for who is `clearing`."""
         problems = self.records()[1]
         blobs = [] if problems else [(each.digest, each.size) for each in self.held() if not each.used]
         count = size = 0
@@ -234,6 +289,13 @@ class Blobs:
                 return kept.read_all(at)
         except FileNotFoundError:
             return [], []
+
+    def find(self, reference: str, arch: str) -> Kept | None:
+        """The record of this image, when all that it needs is there."""
+        for each in self.records()[0]:
+            if (each.reference, each.arch) == (reference, arch):
+                return each if all(map(self.has, each.parts)) else None
+        return None
 
     def forget(self, id_: str) -> None:
         """Remove a record (its blobs are for `prune`); NotFound."""
@@ -294,6 +356,22 @@ def _is_named(descriptor: int, name: str, at: int) -> bool:
     except FileNotFoundError:
         return False
     return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _lock(descriptor: int, how: int, cancelled: Asked, patience: float | None = None) -> bool:
+    """Whether it is locked now; without patience, wait until it is, or Cancelled."""
+    until = None if patience is None else time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if until is not None and time.monotonic() > until:
+                return False
+        else:
+            return True
+        if cancelled():
+            raise Cancelled
+        time.sleep(_LOOK)
 
 
 def _remove_part(name: str, at: int) -> int:

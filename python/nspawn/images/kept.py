@@ -24,7 +24,11 @@ _STALE = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """A kept image.  date: seconds since 1970.  size: of its blobs, in bytes."""
+    """A kept image.  date: seconds since 1970.  size: of its blobs, in bytes.
+
+    digests: of its layers.  documents: of what describes it, the one that its name leads to first; none for
+    what needs none, and in records of older versions.
+    """
 
     reference: str
     title: str
@@ -33,6 +37,12 @@ class Kept:
     serial: str = ""
     date: int = 0
     size: int = 0
+    documents: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """All that it needs of the store."""
+        return (*self.documents, *self.digests)
 
     @property
     def id(self) -> str:
@@ -109,10 +119,12 @@ def _parse(document: object, id_: str) -> Kept:
     for name in ("date", "size"):
         if isinstance(values[name], bool) or not isinstance(values[name], int) or values[name] < 0:
             raise Damaged(f"{name} is no number")
-    digests = values["digests"]
-    if not isinstance(digests, list) or len(digests) > _MOST_LAYERS:
-        raise Damaged("digests is no list")
-    kept = Kept(**{**values, "digests": tuple(parse_digest(each) for each in digests)})
+    for name, missing in (("digests", None), ("documents", [])):
+        digests = missing if values[name] is None else values[name]
+        if not isinstance(digests, list) or len(digests) > _MOST_LAYERS:
+            raise Damaged(f"{name} is no list")
+        values[name] = tuple(parse_digest(each) for each in digests)
+    kept = Kept(**values)
     if kept.id != id_:
         raise Damaged("it has the name of another image")
     return kept

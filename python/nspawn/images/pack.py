@@ -74,7 +74,9 @@ def _run(what: str, target: int, order: dict[str, object], teller: Teller) -> No
             sink.member(str(order["name"]), str(order["data"]).encode(), int(str(order["time"])))
     else:
         sink = copier.Copier(target, counts, teller.tick)
-    for entry in walk.walk(paths, counts):
+    # The first member has that name in the archive, and an import takes it away.
+    without = str(order["name"]) if what == "tar" else ""
+    for entry in walk.walk(paths, counts, without):
         try:
             sink.add(entry)
         except BrokenPipeError:

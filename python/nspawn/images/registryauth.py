@@ -6,7 +6,6 @@ encrypted, and gets the password only when it is known to belong to the registry
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from urllib.parse import urlencode
 
 from nspawn.errors import Busy, Damaged, NspawnError
 from nspawn.images import credentials
-from nspawn.model import ociref
+from nspawn.model import jsontext, ociref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from nspawn.images.http import Answer, Client
 
 _LONGEST_CHALLENGE = 8192
-_LARGEST_TOKEN = 1 << 20
+_LARGEST_TOKEN, _MOST_VALUES = 1 << 20, 1000
 _SCHEME = re.compile(r"(?:^|,)\s*(Bearer|Basic)(?=\s|$|,)", re.IGNORECASE)
 _PAIR = re.compile(r'([A-Za-z_-]{1,32})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
@@ -146,8 +145,8 @@ class Authority:
         if answer.status != 200:
             raise NspawnError(f"{realm} gives no token for {self._host}", f"it answers {answer.status}")
         try:
-            document = json.loads(answer.body)
-        except (ValueError, RecursionError):
+            document = jsontext.parse(answer.body, largest=len(answer.body), most=_MOST_VALUES)
+        except jsontext.JsonError:
             document = None
         words = document if isinstance(document, dict) else {}
         token = words.get("token") or words.get("access_token")

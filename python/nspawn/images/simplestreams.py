@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nspawn.errors import NotFound, NspawnError, Unreachable
 from nspawn.images.streamcache import Said, StreamCache
-from nspawn.model import imageref, releases
+from nspawn.model import age, imageref, releases
 from nspawn.model.blob import Blob
 from nspawn.model.catalog import LARGEST_INDEX, LARGEST_PRODUCTS, parse_index, parse_products
 from nspawn.model.fetching import parse_server
@@ -102,7 +102,7 @@ class ImageServer:
         raise NspawnError(f"{self.address} refuses its list of images", f"its status is {answer.status}")
 
     def _old(self, kept: Said) -> Said:
-        note = f"{self.address} was not reached; its list of {_ago(time.time() - kept.time)} ago is used"
+        note = f"{self.address} was not reached; its list of {age.ago(time.time() - kept.time)} ago is used"
         if not self.notes:
             self.notes.append(note)
         return kept
@@ -171,11 +171,3 @@ def title(product: Product) -> str:
     )
     variant = "" if product.variant == "default" else f", {product.variant}"
     return f"{name} {spelt}{variant}"
-
-
-def _ago(seconds: float) -> str:
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        count = int(seconds // length)
-        if count > 0:
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return "a moment"

@@ -8,7 +8,7 @@ import os
 import select
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -79,16 +79,19 @@ def extract(
     below it, whiteouts are obeyed, and it need not be a whole root file system.  Else the folder is empty.
     Raises Damaged with the reason, Unsupported for a compression without its program, Cancelled.
     """
-    head = _begin(source)
-    compression = _compression(head)
     if most_bytes is None:
         disk = os.statvfs(target)
         most_bytes = max(0, disk.f_bavail * disk.f_frsize - RESERVE)
     with ExitStack() as undo:
-        child = _start(compression, target, most_bytes, keep, undo, layer=layer)
+        # It starts while the first bytes are on their way; how they are compressed is told later.
+        child = _start("layer" if layer else "rootfs", target, most_bytes, keep, undo)
         sink = child.stdin
         assert sink is not None
+        head = _begin(source)
+        compression = _compression(head)
         _widen(sink)
+        with suppress(BrokenPipeError):  # it died: its answer tells
+            os.write(sink.fileno(), f"{'tar' if compression == 'zst' else compression}\n".encode())
         program = None
         if compression == "zst":
             program = _decompress(zstandard.command(_WHAT), sink, undo)
@@ -118,25 +121,18 @@ def extract(
 def check(target: str) -> None:
     """Damaged unless the folder holds a shell or an init that could be started (links within it count)."""
     with ExitStack() as undo:
-        child = _start("none", target, 0, (), undo)
+        child = _start("check", target, 0, (), undo)
         assert child.stdin is not None
         _close(child.stdin)
         _answer(child, lambda: False, what=f"{target} is not a root file system")
 
 
 def _start(
-    compression: str,
-    target: str,
-    most_bytes: int,
-    keep: Iterable[int],
-    undo: ExitStack,
-    *,
-    layer: bool = False,
+    kind: str, target: str, most_bytes: int, keep: Iterable[int], undo: ExitStack
 ) -> subprocess.Popen[bytes]:
-    unpacked_as = "tar" if compression == "zst" else compression
-    words = [unpacked_as, "layer" if layer else "rootfs", str(most_bytes), str(MOST_ENTRIES)]
+    words = [kind, str(most_bytes), str(MOST_ENTRIES), *(() if kind == "layer" else (*SHELLS, *INITS))]
     child = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", _UNPACK, *words, *(() if layer else (*SHELLS, *INITS))],
+        [sys.executable, "-I", "-S", "-B", _UNPACK, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -152,7 +152,9 @@ class Headers:
     def _extend(self, entry: Entry, records: dict[bytes, bytes], pieces: list[tuple[bytes, bytes]]) -> None:
         for key, value in records.items():
             if key.startswith(_XATTR):
-                entry.xattrs.append((key[len(_XATTR) :], value))
+                # GNU tar's form of names with a = in them.
+                name = key[len(_XATTR) :].replace(b"%3D", b"=").replace(b"%25", b"%")
+                entry.xattrs.append((name, value))
         entry.name = records.get(b"path") or entry.name
         entry.link = records.get(b"linkpath") or entry.link
         if records.get(b"size") and ord(entry.kind) not in _WITHOUT_CONTENT:

@@ -15,6 +15,8 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 #: From here on the kernel moves the content to the pipe by itself.
 _LARGE = 1 << 18
+#: Written at once: who waits for a slow reader counts what has been written (proc(5), wchar).
+_AT_ONCE = 1 << 16
 _MOST_OCTAL7, _MOST_OCTAL11 = 0o7777777, 0o77777777777
 _KINDS = {
     stat.S_IFREG: b"0",
@@ -101,7 +103,7 @@ class TarWriter:
             self._flush()
         while length:
             if length >= _LARGE:
-                done = os.sendfile(self._sink, descriptor, offset, min(length, _CHUNK))
+                done = os.sendfile(self._sink, descriptor, offset, min(length, _AT_ONCE))
             else:
                 data = os.pread(descriptor, length, offset)
                 self._put(data)
@@ -141,7 +143,7 @@ class TarWriter:
         if len(target) > 100:
             records.append((b"linkpath", target))
         if kind != b"1":
-            records += [(b"SCHILY.xattr." + os.fsencode(key), value) for key, value in walk.attributes(entry)]
+            records += [(b"SCHILY.xattr." + _name(key), value) for key, value in walk.attributes(entry)]
         if records:
             text = b"".join(_record(key, value) for key, value in records)
             self._put(_block(b"./PaxHeaders/x", b"x", 0o644, 0, 0, len(text), 0, b"", 0))
@@ -160,7 +162,7 @@ class TarWriter:
         view = memoryview(bytes(self._held))
         self._held.clear()
         while view:
-            view = view[os.write(self._sink, view) :]
+            view = view[os.write(self._sink, view[:_AT_ONCE]) :]
 
 
 def _block(
@@ -184,6 +186,11 @@ def _block(
     )
     block = b"".join(fields).ljust(_BLOCK, b"\0")
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+
+
+def _name(attribute: str) -> bytes:
+    """As GNU tar has it: the first = of a record ends its key."""
+    return os.fsencode(attribute).replace(b"%", b"%25").replace(b"=", b"%3D")
 
 
 def _record(key: bytes, value: bytes) -> bytes:

@@ -2,10 +2,10 @@
 
 Whatever an entry is called and wherever links lead, nothing outside the target can be reached (chroot(2)).
 
-Arguments: the compression (tar, gz, bz2, xz), "rootfs" or "layer", the most bytes and the most entries, then
-absolute paths of which one must be an executable file at the end.  Standard input: the archive.  Standard
-output: one JSON object, {"entries", "bytes", "skipped"} or {"error", "hint"}.  With the compression "none"
-only the last check is made.
+Arguments: "rootfs", "layer" or "check", the most bytes and the most entries, then absolute paths of which one
+must be an executable file at the end.  Standard input: a line with the compression (tar, gz, bz2, xz), then
+the archive.  Standard output: one JSON object, {"entries", "bytes", "skipped"} or {"error", "hint"}.  "check"
+reads nothing and makes only the last check.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import stat
 import sys
 
 from nspawn.images import decode
-from nspawn.images.tarheaders import AGAIN, Refused
+from nspawn.images.tarheaders import AGAIN, CUT, Refused
 from nspawn.images.untar import Content, Untar
 
 #: Of this process: an archive that needs more is made to.
@@ -69,13 +69,25 @@ def _spare_memory() -> int:
         return 0
 
 
+def _line() -> str:
+    """The line before the archive, and nothing of what follows."""
+    text = b""
+    while not text.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            raise Refused("it ends in the middle", CUT)
+        text += byte
+    return text.decode().strip()
+
+
 def _run(arguments: list[str]) -> dict[str, object]:
-    compression, kind, most_bytes, most_entries, *programs = arguments
+    kind, most_bytes, most_entries, *programs = arguments
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_ADDRESSES, _MOST_ADDRESSES))
     untar = Untar(int(most_bytes), int(most_entries), layer=kind == "layer")
-    if compression == "none":
+    if kind == "check":
         _enter_root()
     else:
+        compression = _line()
         content = Content(decode.opened(compression, len(os.sched_getaffinity(0)), _spare_memory()))
         _enter_root()
         # The end of a compressed stream is told by the stream; some builders of layers leave out the mark.

@@ -50,10 +50,14 @@ class Counts:
     attributes: int = 0
     nodes: int = 0
     reflinks: int = 0
+    named: int = 0
 
 
-def walk(mounted: Collection[str], counts: Counts) -> Iterator[Entry]:
-    """Every entry, a folder before what is in it, names in order.  mounted: paths where others begin."""
+def walk(mounted: Collection[str], counts: Counts, without: str = "") -> Iterator[Entry]:
+    """Every entry, a folder before what is in it, names in order.
+
+    mounted: paths where others begin.  without: a path that is left out.
+    """
     top = os.lstat("/")
     yield Entry("", top)
     seen: dict[tuple[int, int], str] = {}
@@ -66,6 +70,9 @@ def walk(mounted: Collection[str], counts: Counts) -> Iterator[Entry]:
             prefixes.pop()
             continue
         path = prefixes[-1] + name
+        if path == without:
+            counts.named += 1
+            continue
         if len(prefixes) > _DEEPEST or len(os.fsencode(path)) > _LONGEST_PATH:
             counts.long += 1
             continue

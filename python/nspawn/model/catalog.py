@@ -7,16 +7,18 @@ kept for whoever asks for it; a document that is wrong as a whole is refused.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nspawn.errors import Damaged
+from nspawn.model import jsontext
 
 #: Bytes of streams/v1/index.json, and of a document of products (the public server's has about 2 MiB).
 LARGEST_INDEX = 1 << 20
 LARGEST_PRODUCTS = 8 << 20
+#: The public server's have less than a fifth of that.
+_MOST_VALUES = 500_000
 _MOST_DOCUMENTS = 4
 #: Of all documents together.
 _MOST_PRODUCTS = 20_000
@@ -128,22 +130,14 @@ class _WrongError(Exception):
 
 
 def _document(data: bytes, largest: int, what: str) -> Mapping[str, object]:
-    if len(data) > largest:
-        raise Damaged(f"{what} cannot be used", f"it has more than {largest} bytes")
     try:
-        value = json.loads(data.decode(), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        value = jsontext.parse(data, largest=largest, most=_MOST_VALUES)
+    except jsontext.JsonError as error:
         reason = str(error) if data.strip(b"\0") else "it holds nothing"
-        raise Damaged(
-            f"{what} cannot be used", f"it is not JSON: {reason}", "Is this the address of an image server?"
-        ) from None
+        raise Damaged(f"{what} cannot be used", reason, "Is this the address of an image server?") from None
     if not isinstance(value, dict):
         raise Damaged(f"{what} cannot be used", f"expected an object, got {_show(value)}")
     return value
-
-
-def _no_constant(word: str) -> float:
-    raise ValueError(f"{word} is no number")
 
 
 def _product(key: str, value: object) -> Product:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Mapping
@@ -64,11 +63,7 @@ def _is(name: str, tag: str) -> bool:
 
 
 def _parse(data: bytes) -> list[Saved]:
-    ocimanifest.check_size(data, _WHAT)
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{_WHAT} cannot be read", f"it is not JSON: {error}"[:200]) from None
+    document = ocimanifest.read_any(data, _WHAT)
     if not isinstance(document, list) or len(document) > _MOST_IMAGES:
         raise Damaged(f"{_WHAT} cannot be read", f"expected a list of at most {_MOST_IMAGES} images")
     if not document:

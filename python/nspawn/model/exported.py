@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nspawn.errors import Damaged, NspawnError
 from nspawn.model import settings
 from nspawn.model.names import is_container_name
-from nspawn.model.settings import Autostart, NewerVersion, Settings
+from nspawn.model.settings import Autostart, Network, NewerVersion, Restart, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +80,9 @@ def harmless(value: Settings) -> tuple[Settings, list[str]]:
     """Without what reaches out of the container, and a note for each thing that was left out.
 
     An archive may come from anybody: it must not show a folder of the phone to its programs, open a port,
-    keep the phone awake or start by itself.  What the user pins it to stays: leaving that out would let
-    traffic out where it was not meant to go.
+    keep the phone awake or start by itself, not again either.  What the user pins it to stays: leaving that
+    out would let traffic out where it was not meant to go.  The machine's network stays too, as every
+    container has it by default, and a note says so.
     """
     notes = []
     network = value.network
@@ -98,6 +99,12 @@ def harmless(value: Settings) -> tuple[Settings, list[str]]:
         notes.append("the start with the machine was left out")
     if value.wake_lock:
         notes.append("wake_lock was left out")
+    if value.restart.policy != Restart().policy:
+        notes.append(f"restart.policy {value.restart.policy} was left out")
+    if network.on_down != Network().on_down:
+        notes.append(f"network.on_down {network.on_down} was left out")
+    if network.mode == "host":
+        notes.append("its programs are in this machine's network (network.mode host)")
     return (
         replace(
             value,
@@ -106,7 +113,8 @@ def harmless(value: Settings) -> tuple[Settings, list[str]]:
             storage="",
             wake_lock=False,
             autostart=Autostart(),
-            network=replace(network, ports=(), port_range=(), ip=""),
+            restart=replace(value.restart, policy=Restart().policy),
+            network=replace(network, ports=(), port_range=(), ip="", on_down=Network().on_down),
         ),
         notes,
     )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nspawn.errors import UsageError
+from nspawn.model import tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from nspawn.model.tables import Check
 
 SERVER = "https://images.linuxcontainers.org"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -41,14 +44,7 @@ class Fetching(NamedTuple):
 
 def from_table(table: Mapping[str, object], what: str = "images") -> Fetching:
     """The table `[images]` as tomllib gives it, checked in whole; or UsageError.  what begins the errors."""
-    found: dict[str, object] = {}
-    for key, value in table.items():
-        check = _CHECKS.get(key)
-        if check is None:
-            raise UsageError(
-                f"{what}.{key[:80]}: there is no such setting", hint=f"There are: {', '.join(_CHECKS)}."
-            )
-        found[key] = check(value, f"{what}.{key}")
+    found = tables.read(table, _CHECKS, what)
     return Fetching(**found)  # type: ignore[arg-type]  # each check gives its field's type
 
 
@@ -57,23 +53,22 @@ def parse_server(value: object, what: str) -> str:
     it is asked (`images.http`).
     """
     hint = f'Give an address such as "{SERVER}".'
-    if not isinstance(value, str):
-        raise UsageError(f"{what}: expected a text, got {str(value)[:40]!r}", hint=hint)
-    scheme, there, rest = value.partition("://")
+    text = tables.text(value, what, hint)
+    scheme, there, rest = text.partition("://")
     host = rest.partition("/")[0]
-    good = value.isascii() and value.isprintable() and not set(value) & set(" \"'<>\\^`{|}?#")
+    good = text.isascii() and text.isprintable() and not set(text) & set(" \"'<>\\^`{|}?#")
     if not good or not there or not host or scheme.lower() not in ("https", "http"):
-        raise UsageError(f"{what}: {value[:80]!r} is not the address of a server", hint=hint)
+        raise UsageError(f"{what}: {text[:80]!r} is not the address of a server", hint=hint)
     if "@" in host:
         raise UsageError(f"{what}: a name or password cannot be in an address", hint=hint)
-    if len(value) > _LONGEST_URL:
-        raise UsageError(f"{what}: the address is too long", f"it has {len(value)} characters", hint)
-    return value.rstrip("/")
+    if len(text) > _LONGEST_URL:
+        raise UsageError(f"{what}: the address is too long", f"it has {len(text)} characters", hint)
+    return text.rstrip("/")
 
 
 def _mirrors(value: object, what: str) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise UsageError(f"{what}: expected a list of texts, got {str(value)[:40]!r}")
+        raise tables.expected("a list of texts", value, what)
     if len(value) > _MOST_MIRRORS:
         raise UsageError(f"{what}: there are {len(value)}", f"at most {_MOST_MIRRORS} are asked")
     return tuple(dict.fromkeys(parse_server(each, what) for each in value))
@@ -99,38 +94,27 @@ def parse_bandwidth(value: object, what: str) -> int:
     return number
 
 
-def _flag(value: object, what: str) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{what}: expected true or false, got {str(value)[:40]!r}")
-    return value
+def _count(least: int, most: int) -> Check:
+    return lambda value, what: tables.whole(value, what, least, most, f"a number from {least} to {most}")
 
 
-def _count(least: int, most: int) -> Callable[[object, str], int]:
-    def check(value: object, what: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise UsageError(f"{what}: expected a number from {least} to {most}, got {str(value)[:40]!r}")
-        return value
+def _seconds(least: float, most: float, *, none: bool = False) -> Check:
+    kind = f"seconds from {least:g} to {most:g}"
 
-    return check
-
-
-def _seconds(least: float, most: float, *, none: bool = False) -> Callable[[object, str], float]:
     def check(value: object, what: str) -> float:
-        good = not isinstance(value, bool) and isinstance(value, (int, float))
-        if not good or not (least <= value <= most or (none and value == 0)):  # type: ignore[operator]
-            zero = "0 (no limit), or " if none else ""
-            raise UsageError(
-                f"{what}: expected {zero}seconds from {least:g} to {most:g}, got {str(value)[:40]!r}"
-            )
-        return float(value)  # type: ignore[arg-type]
+        if not none:
+            return tables.number(value, what, least, most, kind)
+        if value == 0 and not isinstance(value, bool):
+            return 0.0
+        return tables.number(value, what, least, most, f"0 (no limit), or {kind}")
 
     return check
 
 
-_CHECKS: dict[str, Callable[[object, str], object]] = {
+_CHECKS: dict[str, Check] = {
     "server": parse_server,
     "mirrors": _mirrors,
-    "keep": _flag,
+    "keep": tables.flag,
     "bandwidth": parse_bandwidth,
     "parallel": _count(1, _MOST_PARALLEL),
     "retries": _count(0, _MOST_RETRIES),

@@ -64,7 +64,8 @@ class Image:
     reference: as a person may write it again; title: for a person (`Debian 13 (trixie)`).
     layers: in the order in which they are applied.  config: None for a distribution.
     serial: which build of it (a version of the image server, a manifest's digest).  notes: what a person
-    should know of how it was chosen.
+    should know of how it was chosen.  documents: what describes it, which is kept with its layers.  since:
+    when it was kept, in seconds since 1970, if nobody could be asked whether that is still so; else 0.
     """
 
     reference: str
@@ -74,6 +75,8 @@ class Image:
     serial: str = ""
     arch: str = ""
     notes: tuple[str, ...] = ()
+    documents: tuple[bytes, ...] = ()
+    since: int = 0
 
     @property
     def size(self) -> int | None:

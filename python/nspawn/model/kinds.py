@@ -19,6 +19,7 @@ LONGEST_SECONDS = 86400.0
 _LONGEST_TEXT = 4096
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?)?")
 _SIZE = re.compile(r"(?P<count>[0-9]{1,15})(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)
+_EXPOSED = re.compile(r"([0-9]{1,5})(?:/(tcp|udp))?")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _YES = frozenset(("true", "yes", "on", "1"))
 _NO = frozenset(("false", "no", "off", "0"))
@@ -145,6 +146,18 @@ def _bind(value: object) -> str:
 
 def _port(value: object) -> str:
     return str(forwards.parse_publish(_line(value)))
+
+
+def _exposed(value: object) -> str:
+    """`80/tcp`; tcp where nothing is said."""
+    found = _EXPOSED.fullmatch(_line(value))
+    if found is None or not 0 < int(found[1]) <= forwards.LAST_PORT:
+        raise Expected("a list of ports such as 80/tcp")
+    return f"{int(found[1])}/{found[2] or 'tcp'}"
+
+
+def _volume(value: object) -> str:
+    return runspec.parse_target(_line(value))
 
 
 def _port_range(value: object) -> str:
@@ -285,6 +298,8 @@ ARGUMENTS = Kind(check=_arguments, read=_read_words)
 BINDS = Kind(check=_each(_bind), read=_read_list)
 PORTS = Kind(check=_each(_port), read=_read_list)
 PORT_RANGES = Kind(check=_each(_port_range), read=_read_list)
+EXPOSED = Kind(check=_each(_exposed), read=_read_list)
+VOLUMES = Kind(check=_each(_volume), read=_read_list)
 PINS = Kind(check=_pins, read=_read_list)
 ADDRESS4 = Kind(check=_address4, read=str)
 SERVERS = Kind(check=_each(_server), read=_read_list)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nspawn.errors import UsageError
-from nspawn.model import prefix, words
+from nspawn.model import prefix, tables, words
 from nspawn.model.slot import Subnet, slot_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from nspawn.model.tables import Check
 
 _PRIVATE = ((4, 10 << 24, 8), (4, 172 << 24 | 16 << 16, 12), (4, 192 << 24 | 168 << 16, 16))
 _ULA = (6, 0xFC << 120, 7)
@@ -46,19 +48,12 @@ class NetConfig(NamedTuple):
 
 def from_table(table: Mapping[str, object], what: str = "network") -> NetConfig:
     """The table `[network]` as tomllib gives it, checked in whole; or UsageError.  what begins the errors."""
-    found: dict[str, object] = {}
-    for key, value in table.items():
-        check = _CHECKS.get(key)
-        if check is None:
-            raise UsageError(
-                f"{what}.{key[:80]}: there is no such setting", hint=f"There are: {', '.join(_CHECKS)}."
-            )
-        found[key] = check(value, f"{what}.{key}")
+    found = tables.read(table, _CHECKS, what)
     return NetConfig(**found)  # type: ignore[arg-type]  # each check gives its field's type
 
 
 def _bridge(value: object, what: str) -> str:
-    name = _text(value, what)
+    name = tables.text(value, what)
     try:
         words.check_interface(name)
     except UsageError as error:
@@ -69,7 +64,7 @@ def _bridge(value: object, what: str) -> str:
 
 
 def _subnet(value: object, what: str) -> str:
-    text = _text(value, what)
+    text = tables.text(value, what)
     hint = 'Give a private IPv4 network such as "10.11.0.0/24".'
     family, number, length = _prefix(text, what, hint)
     if family != 4:
@@ -85,7 +80,7 @@ def _subnet(value: object, what: str) -> str:
 
 
 def _subnet6(value: object, what: str) -> str:
-    text = _text(value, what)
+    text = tables.text(value, what)
     hint = 'Give a unique local IPv6 network with 64 bits such as "fd11::/64".'
     family, number, length = _prefix(text, what, hint)
     if family != 6:
@@ -111,7 +106,7 @@ def _prefix(text: str, what: str, hint: str) -> tuple[int, int, int]:
 
 def _order(value: object, what: str) -> tuple[str, ...]:
     hint = 'Give a list such as ["vpn", "wifi,ethernet", "mobile"]; what it does not name is never used.'
-    texts = _list(value, what, hint)
+    texts = tables.texts(value, what, hint)
     if not texts:
         raise UsageError(f"{what}: it is empty", "then no uplink would ever be used", hint)
     try:
@@ -121,22 +116,20 @@ def _order(value: object, what: str) -> tuple[str, ...]:
 
 
 def _base(value: object, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _HIGHEST_BASE:
-        why = "the rules have this priority and the 2999 after it, and must be before Android's"
-        raise UsageError(f"{what}: expected 1 to {_HIGHEST_BASE}, got {str(value)[:40]!r}", why)
-    return value
+    why = "the rules have this priority and the 2999 after it, and must be before Android's"
+    return tables.whole(value, what, 1, _HIGHEST_BASE, f"1 to {_HIGHEST_BASE}", why)
 
 
 def _ipv6(value: object, what: str) -> str:
     if value not in _IPV6:
-        raise UsageError(f"{what}: expected one of {', '.join(_IPV6)}, got {str(value)[:40]!r}")
+        raise tables.expected(f"one of {', '.join(_IPV6)}", value, what)
     return str(value)
 
 
 def _dns(value: object, what: str) -> tuple[str, ...]:
     hint = 'Give a list of addresses such as ["9.9.9.9", "2620:fe::fe"].'
     found = []
-    for text in _list(value, what, hint):
+    for text in tables.texts(value, what, hint):
         try:
             found.append(prefix.spell(*prefix.address(text)))
         except ValueError as error:
@@ -144,25 +137,7 @@ def _dns(value: object, what: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _flag(value: object, what: str) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{what}: expected true or false, got {str(value)[:40]!r}")
-    return value
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f"{what}: expected a text, got {str(value)[:40]!r}")
-    return value
-
-
-def _list(value: object, what: str, hint: str) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise UsageError(f"{what}: expected a list of texts, got {str(value)[:40]!r}", hint=hint)
-    return value
-
-
-_CHECKS: dict[str, Callable[[object, str], object]] = {
+_CHECKS: dict[str, Check] = {
     "bridge": _bridge,
     "subnet": _subnet,
     "subnet6": _subnet6,
@@ -170,5 +145,5 @@ _CHECKS: dict[str, Callable[[object, str], object]] = {
     "rule_base": _base,
     "ipv6": _ipv6,
     "dns": _dns,
-    "allow_page": _flag,
+    "allow_page": tables.flag,
 }

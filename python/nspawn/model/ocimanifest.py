@@ -7,13 +7,13 @@ then asks here what they say.  All limits are here.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nspawn.errors import Damaged, NotFound, Unsupported
+from nspawn.model import jsontext
 from nspawn.model.ociplatform import Platform, fit
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
 
 #: Registries refuse manifests above 4 MiB (distribution specification); configurations are as small.
 LARGEST_DOCUMENT = 4 << 20
+#: An index of a thousand images has some 20,000.
+MOST_VALUES = 200_000
 #: Docker makes no image of more than 127 layers.
 MOST_LAYERS = 512
 MOST_IMAGES = 1024
@@ -91,12 +93,6 @@ def check(data: bytes, digest: str, what: str) -> None:
         raise Damaged(f"{what} is not what it should be", f"its digest is {found} and not {digest}")
 
 
-def check_size(data: bytes, what: str) -> None:
-    """Damaged when there are more bytes than such a document ever has."""
-    if len(data) > LARGEST_DOCUMENT:
-        raise Damaged(f"{what} cannot be read", f"it has more than {LARGEST_DOCUMENT >> 20} MiB")
-
-
 def is_digest(text: str) -> bool:
     """Whether it is `sha256:` and 64 digits."""
     return _DIGEST.fullmatch(text) is not None
@@ -104,14 +100,15 @@ def is_digest(text: str) -> bool:
 
 def read(data: bytes, what: str) -> Mapping[str, object]:
     """The JSON object in the bytes, or Damaged.  what: for the errors, such as "the manifest"."""
-    check_size(data, what)
+    return _object(read_any(data, what), what)
+
+
+def read_any(data: bytes, what: str) -> object:
+    """The same of any JSON."""
     try:
-        document = json.loads(data)
-    except RecursionError:
-        raise Damaged(f"{what} cannot be read", "it is nested too deeply") from None
-    except ValueError as error:
-        raise Damaged(f"{what} cannot be read", f"it is not JSON: {error}"[:200]) from None
-    return _object(document, what)
+        return jsontext.parse(data, largest=LARGEST_DOCUMENT, most=MOST_VALUES)
+    except jsontext.JsonError as error:
+        raise Damaged(f"{what} cannot be read", str(error)) from None
 
 
 def parse(data: bytes, media_type: str = "", what: str = "the manifest") -> Index | Manifest:

@@ -82,6 +82,8 @@ class RunSpec:
     rootfs: absolute path, or "" when a descriptor of it travels beside the record.
     argv: empty for the first of SHELLS, or of INITS with `boot`.
     env: beyond PATH, HOME, TERM and container, which always are there unless given here.
+    volumes: absolute paths in the container, folders of its rootfs that are made when missing, and stay
+    writable and are kept with read_only and ephemeral.
     user: "name", "uid", "name:group" or "uid:gid", looked up in the container.
     wish: what a command line asks of a network of its own; it does not travel in a record.
     """
@@ -98,6 +100,7 @@ class RunSpec:
         "rootfs",
         "term",
         "user",
+        "volumes",
         "wish",
         "workdir",
     )
@@ -115,6 +118,7 @@ class RunSpec:
         ephemeral: bool = False,
         boot: bool = False,
         binds: Iterable[Bind] = (),
+        volumes: Iterable[str] = (),
         network: str = "host",
         wish: Wish | None = None,
         term: str = "xterm-256color",
@@ -129,6 +133,7 @@ class RunSpec:
         self.ephemeral = ephemeral
         self.boot = boot
         self.binds = list(binds)
+        self.volumes = list(volumes)
         self.network = network
         self.wish = wish
         self.term = term
@@ -157,6 +162,8 @@ class RunSpec:
             record.add("arg", argument)
         for name, value in self.env.items():
             record.add("env", f"{name}={value}")
+        for volume in self.volumes:
+            record.add("volume", volume)
         for bind in self.binds:
             for key, value in bind.fields():
                 record.add(key, value)
@@ -190,6 +197,7 @@ class RunSpec:
             ephemeral=record.flag("ephemeral"),
             boot=record.flag("boot"),
             binds=binds,
+            volumes=[parse_target(path) for path in _texts(record, "volume")],
             network=network,
             term=record.text("term", "xterm-256color"),
         )

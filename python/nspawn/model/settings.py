@@ -87,6 +87,7 @@ class Settings:
     stop_signal: "" for the one that suits what runs (SIGTERM; what its init understands with `boot`).
     storage: where the phone's shared storage is shown once it is unlocked, "" for nowhere.
     wake_lock: the phone does not sleep while it runs; pausable: the power rules may freeze it.
+    exposed_ports: `80/tcp`, what it listens at; nothing is opened by them.  volumes: see RunSpec.
     """
 
     image: str = ""
@@ -104,6 +105,8 @@ class Settings:
     stop_signal: str = ""
     stop_time: float = 10.0
     binds: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    exposed_ports: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     network: Network = Network()
     autostart: Autostart = Autostart()
@@ -135,6 +138,8 @@ KEYS: dict[str, kinds.Kind] = {
     "stop_signal": kinds.SIGNAL,
     "stop_time": kinds.SECONDS,
     "binds": kinds.BINDS,
+    "volumes": kinds.VOLUMES,
+    "exposed_ports": kinds.EXPOSED,
     "env": kinds.ENVIRONMENT,
     "network.mode": kinds.NETWORK_MODE,
     "network.pin": kinds.PINS,
@@ -309,6 +314,7 @@ def runspec(settings: Settings, name: str, rootfs: str, binds: tuple[Bind, ...] 
         ephemeral=settings.ephemeral,
         boot=settings.boot,
         binds=(*(Bind.parse(bind) for bind in settings.binds), *binds),
+        volumes=settings.volumes,
         network=settings.network.mode,
     )
 

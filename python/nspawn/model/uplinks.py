@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nspawn.model import words
+from nspawn.model import netdrules, words
 from nspawn.model.netview import LOCAL, LOCAL_NETWORK, MAIN, PROTOCOL, Link, View
 from nspawn.model.uplink import WIDEST, is_never
 from nspawn.model.words import KINDS
@@ -23,14 +23,6 @@ OWN_TABLES = 10000
 #: And to the table of this and the index, from which requests are answered that came in by the interface.
 ANSWERS = 10_000_000
 _FROM_INDEX = 1000  # netd's table of an interface, without its index
-_LOCAL_ROUTES = 1_000_000_000  # Android 13+: the tables IF_local begin here
-_NOT_ITS = frozenset((0, LOCAL_NETWORK, 98, 99, 253, MAIN, LOCAL))
-# netd's marks (system/netd: Fwmark.h).
-_NETID = 0xFFFF
-_EXPLICIT = 0x10000
-_PROTECTED = 0x20000
-_PERMISSION = 0xC0000
-_ONE_USER = 100_000  # uids of Android's first user are below
 
 _VPN_NAMES = ("tun", "tap", "wg", "ppp", "ipsec", "xfrm")
 _VPN_DRIVERS = frozenset(("tun", "wireguard", "ppp", "xfrm", "vti", "vti6", "ipip", "sit", "gre", "ovpn"))
@@ -102,18 +94,18 @@ def survey(view: View, rt_tables: Mapping[int, str]) -> tuple[list[Uplink], list
     """Android's uplinks, and what is not one although it has a table."""
     links = {link.ifindex: link for link in view.links}
     ways = _ways(view, links)
-    told = _read_rules(view.rules)
+    told = netdrules.read(view.rules)
     tethered = {rule.oif for rule in view.rules if rule.table == LOCAL_NETWORK and rule.oif}
     tethered |= {
         links[route.oif].name for route in view.routes if route.table == LOCAL_NETWORK and route.oif in links
     }
     found: dict[str, Uplink] = {}
     excluded: dict[str, Excluded] = {}
-    vpns = _vpns(view.rules)
+    vpns = netdrules.vpns(view.rules)
     for name in vpns:
         link = view.link(name)
         if link is not None:
-            told.setdefault(_FROM_INDEX + link.ifindex, _Table())
+            told.setdefault(_FROM_INDEX + link.ifindex, netdrules.Table())
     for table, what in sorted(told.items()):
         link = _link_of(table, what, links, ways, rt_tables, told)
         if link is None or link.loopback:
@@ -125,73 +117,6 @@ def survey(view: View, rt_tables: Mapping[int, str]) -> tuple[list[Uplink], list
             found[link.name] = _uplink(link, table, what, ways, vpn=link.name in vpns)
     uplinks = _join_xlat(found)
     return sorted(uplinks, key=_rank), [excluded[name] for name in sorted(excluded) if name not in found]
-
-
-class _Table:
-    """What netd's rules tell of a table.  users: its rules are for ranges of uids, as a VPN's are."""
-
-    __slots__ = ("default", "name", "netid", "permissions", "system_netid", "uids", "users")
-
-    def __init__(self) -> None:
-        self.netid = 0
-        self.system_netid = 0
-        self.default = False
-        self.name = ""
-        self.permissions: set[int] = set()
-        self.users = False
-        self.uids: list[tuple[int, int]] = []  # whose traffic goes there without their asking
-
-
-def _read_rules(rules: Iterable[Rule]) -> dict[int, _Table]:
-    told: dict[int, _Table] = {}
-    for rule in rules:
-        table = rule.table
-        ours_or_none = rule.protocol == PROTOCOL or rule.action != "lookup"
-        if ours_or_none or table in _NOT_ITS or table >= _LOCAL_ROUTES or rule.src or rule.dst:
-            continue
-        what = told.get(table) or _Table()
-        if _tell(what, rule):
-            told[table] = what
-    return told
-
-
-def _tell(what: _Table, rule: Rule) -> bool:
-    """Learn from a rule; whether it was netd's."""
-    mark, mask = rule.mark, rule.mask
-    if rule.iif == "lo" and rule.oif:
-        what.name = rule.oif
-    elif mask & _NETID == _NETID and mark & _NETID == 0 and rule.iif == "lo":
-        # 0x0/0xffff; LineageOS 20+ says 0xc0000/0xcffff.  With uids it is of a VPN that may be bypassed.
-        if rule.uids is None:
-            what.default = True
-        else:
-            what.uids.append(rule.uids)
-    elif mask & _NETID == _NETID and mask & _EXPLICIT:
-        what.netid = mark & _NETID
-        if rule.uids is None:
-            what.permissions.add(mark & mask & _PERMISSION)
-        else:
-            what.users = True
-    elif mask & (_NETID | _PERMISSION) == _NETID | _PERMISSION and mark & _NETID:
-        what.system_netid = mark & _NETID  # a VPN's, for the system
-    elif mask == _PROTECTED and mark == 0 and rule.uids is not None:
-        what.uids.append(rule.uids)
-    else:
-        return False
-    return True
-
-
-def _vpns(rules: Iterable[Rule]) -> set[str]:
-    """Interfaces of VPNs: netd lets what comes out of them reach what is tethered."""
-    return {
-        rule.iif
-        for rule in rules
-        if rule.table == LOCAL_NETWORK
-        and rule.protocol != PROTOCOL
-        and rule.iif not in ("", "lo")
-        and not rule.oif
-        and rule.suppress < 0
-    }
 
 
 def _ways(view: View, links: Mapping[int, Link]) -> dict[tuple[int, int], list[Link]]:
@@ -215,11 +140,11 @@ def is_wide(dst: str) -> bool:
 
 def _link_of(
     table: int,
-    what: _Table,
+    what: netdrules.Table,
     links: Mapping[int, Link],
     ways: Mapping[tuple[int, int], list[Link]],
     rt_tables: Mapping[int, str],
-    told: Mapping[int, _Table],
+    told: Mapping[int, netdrules.Table],
 ) -> Link | None:
     """The interface that a table belongs to; None when it is gone, also if one of its name has returned."""
     if table - _FROM_INDEX in links:
@@ -234,7 +159,7 @@ def _link_of(
     return None
 
 
-def _why_not(link: Link, what: _Table, *, tethered: bool, vpn: bool) -> str:
+def _why_not(link: Link, what: netdrules.Table, *, tethered: bool, vpn: bool) -> str:
     if tethered:
         return "it is a hotspot's or tethered"
     if is_never(link.name, android=True):
@@ -250,7 +175,7 @@ def _why_not(link: Link, what: _Table, *, tethered: bool, vpn: bool) -> str:
 def _uplink(
     link: Link,
     table: int,
-    what: _Table,
+    what: netdrules.Table,
     ways: Mapping[tuple[int, int], list[Link]],
     *,
     vpn: bool,
@@ -322,19 +247,6 @@ def _join_xlat(found: Mapping[str, Uplink]) -> list[Uplink]:
 
 def _rank(uplink: Uplink) -> tuple[bool, int]:
     return not uplink.default, uplink.ifindex
-
-
-def lockdown(view: View) -> bool:
-    """Whether Android blocks what does not go through a VPN ("block connections without VPN")."""
-    return any(
-        rule.action == "prohibit"
-        and rule.iif == "lo"
-        and rule.mask & _PROTECTED
-        and not rule.mark & _PROTECTED
-        and rule.uids is not None
-        and rule.uids[0] < _ONE_USER
-        for rule in view.rules
-    )
 
 
 def _plain(view: View) -> list[Uplink]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nspawn.errors import Conflict
-from nspawn.model import netplan, prefix
+from nspawn.model import netdrules, netplan, prefix
 from nspawn.model import uplinks as model
 from nspawn.model.netplan import (
     FirewallInput,
@@ -107,7 +107,7 @@ class _Making:
             uplinks,
             config,
             android=features.android,
-            locked=features.android and model.lockdown(view),
+            locked=features.android and netdrules.lockdown(view),
             families=(4, 6) if self.nat6 else (4,),
         )
         self.networks = rules.base_subnets(subnet)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nspawn.errors import NspawnError, UsageError
-from nspawn.model import netconfig
+from nspawn.model import netconfig, tables
 from nspawn.model.netconfig import NetConfig
 from nspawn.model.power import Rules
 from nspawn.service import files
@@ -21,7 +21,6 @@ DEFAULT_PORT = 8080
 #: Of the file's format.  A newer program may write a higher one; this one then leaves the file alone.
 VERSION = 1
 _HOTTEST = 120.0
-_POWER = ("freeze_above", "thaw_below", "freeze_below_charge", "thaw_above_charge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,8 @@ def parse(document: Mapping[str, object], path: str) -> Config:
     except NspawnError as error:
         problem = error
     try:
-        power = _rules(_table(document, "power"))
+        found = tables.read(_table(document, "power"), _POWER, "power")
+        power = Rules(**found)  # type: ignore[arg-type]  # each check gives its field's type
     except NspawnError as error:
         power_problem = type(error)(f"{path}: {error.what}", error.why, error.hint)
     try:
@@ -104,42 +104,27 @@ def parse(document: Mapping[str, object], path: str) -> Config:
 
 def parse_port(number: object, what: str) -> int:
     """The port, or UsageError."""
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 65535:
-        raise UsageError(
-            f"{what}: expected a port from 1 to 65535, or 0 for no page, got {str(number)[:40]!r}"
-        )
-    return number
+    return tables.whole(number, what, 0, 65535, "a port from 1 to 65535, or 0 for no page")
 
 
 def _table(document: Mapping[str, object], name: str) -> Mapping[str, object]:
     table = document.get(name, {})
     if not isinstance(table, Mapping):
-        raise UsageError(f"{name}: expected a table, got {str(table)[:40]!r}")
+        raise tables.expected("a table", table, name)
     return table
 
 
-def _rules(table: Mapping[str, object]) -> Rules:
-    for key in table:
-        if key not in _POWER:
-            raise UsageError(
-                f"power.{key[:80]}: there is no such setting", hint=f"There are: {', '.join(_POWER)}."
-            )
-    above, below = (_degrees(table, key) for key in _POWER[:2])
-    low, high = (_percent(table, key) for key in _POWER[2:])
-    return Rules(freeze_above=above, thaw_below=below, freeze_below_charge=low, thaw_above_charge=high)
+def _degrees(value: object, what: str) -> float:
+    return tables.number(value, what, 0, _HOTTEST, f"degrees Celsius from 0 (off) to {_HOTTEST:g}")
 
 
-def _degrees(table: Mapping[str, object], key: str) -> float:
-    value = table.get(key, 0)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _HOTTEST:
-        raise UsageError(
-            f"power.{key}: expected degrees Celsius from 0 (off) to {_HOTTEST:g}, got {str(value)[:40]!r}"
-        )
-    return float(value)
+def _percent(value: object, what: str) -> int:
+    return tables.whole(value, what, 0, 100, "percent from 0 (off) to 100")
 
 
-def _percent(table: Mapping[str, object], key: str) -> int:
-    value = table.get(key, 0)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
-        raise UsageError(f"power.{key}: expected percent from 0 (off) to 100, got {str(value)[:40]!r}")
-    return value
+_POWER: dict[str, tables.Check] = {
+    "freeze_above": _degrees,
+    "thaw_below": _degrees,
+    "freeze_below_charge": _percent,
+    "thaw_above_charge": _percent,
+}

@@ -13,10 +13,11 @@ from nspawn.model.finish import FinishWish
 from nspawn.model.imageref import ImageRef
 from nspawn.model.progress import Asked, Progress, Report
 from nspawn.model.settings import Settings
-from nspawn.service import files, making, store
+from nspawn.service import files, making, publish, slots, store
 
 if TYPE_CHECKING:
     from nspawn.layout import Layout
+    from nspawn.model.image import Image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +63,14 @@ Source = Builtin | Folder | Tarball | FromImage
 @dataclass(frozen=True, kw_only=True)
 class CreateRequest:
     """settings: image and rootfs in them are set from the source.  given: keys of those that the user has
-    set: an image's own settings do not count against them.
+    set: an image's own settings do not count against them.  publish_all: lead to all its exposed ports.
     """
 
     name: str
     source: Source
     settings: Settings = field(default_factory=Settings)
     given: frozenset[str] = frozenset()
+    publish_all: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +86,16 @@ class Outcome:
 def create(place: store.Store, request: CreateRequest, report: Report, cancelled: Asked) -> Outcome:
     """Make the container; whatever ends it early, nothing is left."""
     outcome = Outcome()
+    if request.publish_all:
+        publish.check(request.settings)
+        if not isinstance(request.source, FromImage):
+            asked, notes = publish.published(request.settings, request.settings.exposed_ports)
+            request, outcome = replace(request, settings=asked), Outcome(notes=notes)
 
     def fill(new: making.New) -> Settings:
         nonlocal outcome
         if isinstance(request.source, FromImage):
-            settings, outcome = _fetch(place.layout, request, request.source, new, report, cancelled)
+            settings, outcome = _fetch(place, request, request.source, new, report, cancelled)
             return settings
         return _fill(place.layout, request, request.source, new, report, cancelled)
 
@@ -97,7 +104,7 @@ def create(place: store.Store, request: CreateRequest, report: Report, cancelled
 
 
 def _fetch(
-    layout: Layout,
+    place: store.Store,
     request: CreateRequest,
     source: FromImage,
     new: making.New,
@@ -107,7 +114,7 @@ def _fetch(
     """Put an image's root file system into the folder; the settings are the user's and the image's."""
     from nspawn.service import images, imagesettings  # dear: the libraries that fetch
 
-    rootfs = new.make_rootfs()
+    layout, rootfs = place.layout, new.make_rootfs()
     choice = images.choose(
         layout,
         source.reference,
@@ -118,17 +125,28 @@ def _fetch(
         file=source.file,
         size=source.size,
     )
+    asked, told = request.settings, tuple[str, ...]()
+    if request.publish_all:
+        asked, told = publish.published(asked, _exposed(request, choice.image))
+        slots.check(place, request.name, asked)  # before it is fetched: a port may be somebody's
     wish = replace(source.wish, network=request.settings.network.mode)
     if choice.image.config is not None and wish.password is None:
         wish = replace(wish, skip=wish.skip | {"password"})  # an application, where nobody logs in
     filled = images.fill(layout, choice, rootfs, wish, report, cancelled, hold=(new.at,))
     image = filled.image
-    settings, notes = imagesettings.combined(request.settings, request.given, image, rootfs)
+    settings, notes = imagesettings.combined(asked, request.given, image, rootfs)
     outcome = Outcome(
         password=filled.finished.password or "",
-        notes=(*filled.notes, *notes),
+        notes=(*filled.notes, *notes, *told),
     )
     return replace(settings, image=_printable(image.reference), rootfs=""), outcome
+
+
+def _exposed(request: CreateRequest, image: Image) -> tuple[str, ...]:
+    """What the container listens at: as the user says, else as the image does."""
+    if "exposed_ports" in request.given or image.config is None:
+        return request.settings.exposed_ports
+    return image.config.ports
 
 
 def _fill(

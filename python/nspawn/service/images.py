@@ -136,16 +136,20 @@ def fill(
     unpacks at once, finishes (`images.finish`), and notes the image in the index when it is kept.
     """
     image = choice.image
-    check_space(target, image, _missing(layout, image) if choice.keep else 0)
-    count, left_out = _unpack_surely(choice, target, report, cancelled, hold)
-    if image.config is None or not (image.config.entrypoint or image.config.command):
-        tarball.check(target)  # else there may be one program in it, and no shell
-    if cancelled():
-        raise Cancelled
-    report(Progress(phase="finishing"))  # eight small steps: nobody would see them counted
-    finished = finish.finish(target, wish, finishing.facts(layout), _silent)
-    if choice.keep:
-        _note(layout, image)
+    fetched = any(layer.blob is not None and layer.blob.urls for layer in image.layers)
+    with ExitStack() as undo:
+        if choice.keep and fetched:
+            undo.enter_context(Blobs(layout.images).storing(cancelled))
+        check_space(target, image, _missing(layout, image) if choice.keep else 0)
+        count, left_out = _unpack_surely(choice, target, report, cancelled, hold)
+        if image.config is None or not (image.config.entrypoint or image.config.command):
+            tarball.check(target)  # else there may be one program in it, and no shell
+        if cancelled():
+            raise Cancelled
+        report(Progress(phase="finishing"))  # eight small steps: nobody would see them counted
+        finished = finish.finish(target, wish, finishing.facts(layout), _silent)
+        if choice.keep:
+            _note(layout, image)
     return Filled(image=image, finished=finished, bytes=count, left_out=left_out)
 
 
@@ -262,17 +266,20 @@ def check_space(target: str, image: Image, stored: int = 0) -> None:
 def _note(layout: Layout, image: Image) -> None:
     blobs = Blobs(layout.images)
     digests = tuple(layer.blob.digest for layer in image.layers if layer.blob is not None)
+    if not digests or not all(blobs.has(digest) for digest in digests):
+        return  # a file of the user's is not stored
+    documents = tuple(blobs.put(document) for document in image.documents)
     record = Kept(
         reference=image.reference,
         title=image.title,
         digests=digests,
         arch=image.arch,
         serial=image.serial,
-        date=int(time.time()),
+        date=image.since or int(time.time()),
         size=image.size or 0,
+        documents=documents,
     )
-    if digests and all(blobs.has(digest) for digest in digests):  # a file of the user's is not stored
-        blobs.note(record)
+    blobs.note(record)
 
 
 def _mib(count: int) -> str:

@@ -11,7 +11,7 @@ from nspawn.errors import UsageError
 from nspawn.kernel import inroot
 from nspawn.model import kinds
 from nspawn.model.runspec import INITS
-from nspawn.model.settings import KEYS
+from nspawn.model.settings import KEYS, forwarded
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -45,6 +45,8 @@ def _of_config(
         "user": config.user,
         "workdir": config.workdir,
         "stop_signal": config.stop_signal,
+        "exposed_ports": config.ports,
+        "volumes": config.volumes,
     }
     if not asked.boot:
         wanted["command"] = [*config.entrypoint, *config.command]
@@ -64,10 +66,10 @@ def _of_config(
             notes.append(f"its variable {ascii(name)[:60]} cannot be used: {error}")
         else:
             env[name] = text
-    if config.ports:
+    if config.ports and not forwarded(asked.network):
         notes.append(f"it listens at {', '.join(config.ports)}; nothing leads there by itself")
     if config.volumes:
-        notes.append(f"it keeps its data in {', '.join(config.volumes)}, which is a part of its files here")
+        notes.append(f"it keeps its data in {', '.join(config.volumes)}")
     settings = replace(asked, env={**env, **asked.env}, **found)  # type: ignore[arg-type]  # checked by key
     return settings, tuple(notes)
 

@@ -47,6 +47,7 @@ class Stored:
             "date": self.kept.date,
             "size": self.kept.size,
             "digests": list(self.kept.digests),
+            "documents": list(self.kept.documents),
             "missing": list(self.missing),
         }
 
@@ -138,17 +139,25 @@ class Images:
         return found[0]
 
     def remove(self, name: str) -> Pruned:
-        """Forget an image, and remove the blobs that no other one needs; containers stay as they are."""
-        stored = self.get(name)
-        self._blobs.forget(stored.kept.id)
-        return self._blobs.prune()
+        """Forget an image, and remove the blobs that no other one needs; containers stay as they are.
+
+        Busy while another image is being stored.
+        """
+        self.get(name)
+        with self._blobs.clearing():
+            self._blobs.forget(self.get(name).kept.id)
+            return self._blobs.prune()
 
     def prune(self, report: Report, cancelled: Asked, *, everything: bool = False) -> Pruned:
-        """Remove what no image needs, and what broken downloads left; everything: all images too."""
-        if everything:
-            for stored in self.kept():
-                self._blobs.forget(stored.kept.id)
-        return self._blobs.prune(report, cancelled)
+        """Remove what no image needs, and what broken downloads left; everything: all images too.
+
+        Busy while an image is being stored.
+        """
+        with self._blobs.clearing(cancelled):
+            if everything:
+                for stored in self.kept():
+                    self._blobs.forget(stored.kept.id)
+            return self._blobs.prune(report, cancelled)
 
     def verify(self, report: Report, cancelled: Asked) -> list[str]:
         """Hash everything that is stored; the digests of what is damaged, which stays for a person to see."""
@@ -196,6 +205,8 @@ class Images:
 
         Who comes meanwhile waits a moment only, so that a server that is slow does not keep all threads:
         then an old list is taken, or Busy raised.  What failed while one waited is not tried once more.
+        A list from before, because the server was not reached, is for those who waited only: who comes
+        later, or tries again, asks the server.
         """
         begun = self._clock()
         if not self._lock.acquire(timeout=_PATIENCE):
@@ -203,8 +214,10 @@ class Images:
                 raise Busy(_WHAT, "its list is being fetched already", "Try again in a moment.")
             return self._old()
         try:
-            if self._known is not None and self._clock() - self._known[0] <= _FRESH:
-                return self._known[1:]
+            if self._known is not None:
+                told, _catalog, notes = self._known
+                if begun <= told or (not notes and self._clock() - told <= _FRESH):
+                    return self._known[1:]
             if self._failed is not None and begun <= self._failed[0]:
                 raise self._failed[1].with_traceback(None)
             try:
@@ -233,5 +246,5 @@ class Images:
         return self._known[1], (*self._known[2], "the image server did not answer yet; an old list is used")
 
     def _stored(self, record: Kept) -> Stored:
-        missing = tuple(digest for digest in record.digests if not self._blobs.has(digest))
+        missing = tuple(digest for digest in record.parts if not self._blobs.has(digest))
         return Stored(kept=record, missing=missing)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nspawn.errors import NspawnError
 from nspawn.kernel.slotfiles import name_owner
 from nspawn.model import forwards as model
-from nspawn.model import uplinks
+from nspawn.model import netdrules, uplinks
 from nspawn.model.netplan import Note
 from nspawn.model.slot import veth
 from nspawn.network import observe
@@ -137,7 +137,7 @@ def paths_of(look: Look) -> Paths:
         look.uplinks,
         look.config,
         android=look.features.android,
-        locked=look.features.android and uplinks.lockdown(look.view),
+        locked=look.features.android and netdrules.lockdown(look.view),
         families=(4, 6) if look.plan.ipv6 == "nat" else (4,),
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from nspawn.container.client import Client
-from nspawn.errors import Conflict, NspawnError, Unsupported
+from nspawn.errors import Conflict, NotFound, NspawnError, Unsupported
 from nspawn.layout import Layout
 from nspawn.sites import HOME
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 #: Seconds in which the kernel must have stopped every process; one that waits for a device takes longer.
 _FREEZE_TIME = 10.0
+#: Seconds for thawing it, while a spawner that died is brought back; the process beside us tries longer.
+_THAW_TIME, _THAW_TIME_BESIDE = 30.0, 3600.0
+#: Seconds between two tries, at first and at most.
+_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _THAWER = (
     "import sys; sys.path.insert(0, sys.argv[1]); from nspawn.service.stillness import thaw_when_left; "
     "thaw_when_left(sys.argv[2], sys.argv[3])"
@@ -59,9 +63,13 @@ def still(containers: Containers, name: str) -> Iterator[None]:
             now = containers.get(name).state
             if (now.state, now.pid, now.frozen) != (frozen.state, frozen.pid, frozen.frozen):
                 raise _moved(name)
-        finally:
-            _thaw(containers.client, name)
-            thawed()
+        except BaseException:
+            with suppress(NspawnError):  # the first reason counts; the process beside us goes on with it
+                _thaw(containers, name, _THAW_TIME)
+                thawed()
+            raise
+        _thaw(containers, name, _THAW_TIME)
+        thawed()
 
 
 def _moved(name: str) -> Conflict:
@@ -127,17 +135,35 @@ def _thawer(layout: Layout, name: str) -> Iterator[Callable[[], None]]:
     finally:
         with suppress(OSError):
             sink.close()
-        process.wait()
+        # It may have to try for long, and something has to hear of its end.
+        threading.Thread(target=process.wait, name="thawer", daemon=True).start()
 
 
 def thaw_when_left(root: str, name: str) -> None:
     """Wait for the end of standard input; thaw the container unless it says "done"."""
     if sys.stdin.buffer.read() != b"done":
-        _thaw(Client(Layout(root)), name)
+        from nspawn.service.containers import Containers
+
+        _thaw(Containers(Layout(root)), name, _THAW_TIME_BESIDE)
 
 
-def _thaw(client: Client, name: str) -> None:
-    try:
-        client.call("thaw", [("name", name)])
-    except NspawnError:
-        pass  # it has ended
+def _thaw(containers: Containers, name: str, seconds: float) -> None:
+    """Also when its spawner is gone: then another one takes it over first.  Raises what is still in the way.
+
+    Only a container that has ended, or is removed, needs no thawing.
+    """
+    until = time.monotonic() + seconds
+    pause = _PAUSE
+    while True:
+        try:
+            containers.thaw(name)
+            return
+        except (Conflict, NotFound):
+            return  # it has ended
+        except (NspawnError, OSError) as error:
+            if time.monotonic() > until:
+                raise NspawnError(
+                    f"{name} is still frozen", str(error), f"Try it by hand: nspawn thaw {name}"
+                ) from None
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)

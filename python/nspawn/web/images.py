@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify, request
 
-from nspawn.errors import Unreachable
+from nspawn.errors import Busy, Unreachable
 from nspawn.model import finish, imageref
 from nspawn.model.progress import Asked, Cancelled, Report
 from nspawn.service.containers import FromImage
 from nspawn.web.fields import Fields, parse_body, parse_count, parse_text, wrong
 from nspawn.web.services import Services
 
+if TYPE_CHECKING:
+    from nspawn.images.blobs import Pruned
+
 BASE = "/api/v1/images"
 #: Characters of a search, and of an id.
 _LONGEST = 100
-#: Seconds that a request waits for the image server.
+#: Seconds that a request waits for an image server or a registry.
 _LONGEST_WAIT = 20.0
+#: Requests that wait for registries: each keeps a thread.
+_MOST_ASKING = 4
 
 
 def image_routes(services: Services) -> Blueprint:
     """The server's list, the kept images, and what is done with those."""
     routes = Blueprint("images", __name__)
+    asking = threading.BoundedSemaphore(_MOST_ASKING)
 
     @routes.get(BASE)
     def listing() -> Response:
@@ -35,21 +45,32 @@ def image_routes(services: Services) -> Blueprint:
         text = parse_short(request.args.get("search", ""), "search")
         arch = parse_short(request.args.get("arch", ""), "arch")
         cloud = parse_count(request.args.get("cloud", "0"), "cloud", low=0, high=1) == 1
-        end = time.monotonic() + _LONGEST_WAIT
-        try:
-            found = services.images().search(
-                text, _nothing, lambda: time.monotonic() > end, arch=arch, cloud=cloud
-            )
-        except Cancelled:
-            raise Unreachable(
-                "the image server cannot be asked", "it did not answer in time", "Try again later."
-            ) from None
+        with _in_time("the image server cannot be asked") as late:
+            found = services.images().search(text, _nothing, late, arch=arch, cloud=cloud)
         return jsonify(found.as_dict())
+
+    @routes.get(f"{BASE}/info")
+    def info() -> Response:
+        reference = imageref.parse(parse_text(request.args.get("reference", ""), "reference"))
+        arch = parse_short(request.args.get("arch", ""), "arch")
+        if isinstance(reference, imageref.File | imageref.Builtin):
+            wrong("reference", "an image that is fetched is expected")
+        what = f"{reference} cannot be asked for"
+        if not asking.acquire(blocking=False):
+            raise Busy(what, f"{_MOST_ASKING} others are being asked for", "Try again in a moment.")
+        try:
+            with _in_time(what) as late:
+                return jsonify(services.images().resolve(reference, _nothing, late, arch=arch))
+        finally:
+            asking.release()
+
+    @routes.get(f"{BASE}/<image>")
+    def one(image: str) -> Response:
+        return jsonify(services.images().get(parse_short(image, "image")).as_dict())
 
     @routes.delete(f"{BASE}/<image>")
     def remove(image: str) -> Response:
-        freed = services.images().remove(parse_short(image, "image"))
-        return jsonify(count=freed.count, bytes=freed.bytes)
+        return jsonify(freed(services.images().remove(parse_short(image, "image"))))
 
     @routes.post(f"{BASE}/prune")
     def prune() -> tuple[Response, int]:
@@ -57,9 +78,8 @@ def image_routes(services: Services) -> Blueprint:
         everything = body.flag("all", False)
         body.finish()
 
-        def work(report: Report, cancelled: Asked) -> dict[str, int]:
-            freed = services.images().prune(report, cancelled, everything=everything)
-            return {"count": freed.count, "bytes": freed.bytes}
+        def work(report: Report, cancelled: Asked) -> dict[str, object]:
+            return freed(services.images().prune(report, cancelled, everything=everything))
 
         return jsonify(services.jobs.start("prune", "", work).as_dict()), 202
 
@@ -112,6 +132,22 @@ def parse_short(text: str, path: str) -> str:
     if len(parse_text(text, path)) > _LONGEST or not text.isprintable():
         wrong(path, f"at most {_LONGEST} characters that can be printed are expected")
     return text
+
+
+def freed(pruned: Pruned) -> dict[str, object]:
+    """What was removed, and why no more could be, in the JSON form."""
+    problems = [str(error) for error in pruned.problems]
+    return {"count": pruned.count, "bytes": pruned.bytes, "problems": problems}
+
+
+@contextmanager
+def _in_time(what: str) -> Iterator[Asked]:
+    """For work that must end soon: gives what it asks whether it is late; Unreachable, with `what`, then."""
+    end = time.monotonic() + _LONGEST_WAIT
+    try:
+        yield lambda: time.monotonic() > end
+    except Cancelled:
+        raise Unreachable(what, "there was no answer in time", "Try again later.") from None
 
 
 def _nothing(_progress: object) -> None:

@@ -41,8 +41,9 @@ export function CatalogField({ reference, set, wrong }) {
   const load = async () => {
     setProblem(null);
     try {
-      known = await imageCatalog();
-      setCatalog(known);
+      const found = await imageCatalog();
+      known = found.notes.length ? null : found; // with a note it is an old one: ask again the next time
+      setCatalog(found);
     } catch (error) {
       setProblem(asProblem(error));
     }
