@@ -97,7 +97,7 @@ def test_a_download_can_be_cancelled(visit: Visit, images: ImageSite) -> None:
     page.get_by_role("radio", name="Debian trixie").check()
     page.get_by_label("Password of root").select_option("own")
     page.get_by_label("Your password").fill("open sesame")
-    page.get_by_text("SSH keys").click()
+    page.locator("summary", has_text="SSH keys").click()
     check(visit, "distribution-more")
     images.pause = 0.2
     page.get_by_role("button", name="Create").click()
