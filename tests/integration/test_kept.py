@@ -37,6 +37,23 @@ def begin(nspawn: Program, *words: str) -> subprocess.Popen[str]:
     )
 
 
+def hold_up(server: support.Fake, digest: str, may: threading.Event) -> None:
+    """Nothing is answered for this blob before it may."""
+    usual = server.answer
+
+    def answer(asked: support.Asked) -> support.Answer:
+        if asked.path.endswith(digest):
+            may.wait(60)
+        return usual(asked)
+
+    server.answer = answer
+
+
+def is_asked(server: support.Fake, digest: str) -> bool:
+    """Wait until somebody asks for this blob."""
+    return wait_until(lambda: any(asked.path.endswith(digest) for asked in server.asked), 20, 0.05)
+
+
 def test_what_is_half_stored_is_not_removed(nspawn: Program, layers: list[bytes]) -> None:
     layout = Layout()
     one, two = layout.image(layers[:1], arch=ARCH), layout.image(layers, RUN_CONFIG, arch=ARCH)
@@ -44,22 +61,13 @@ def test_what_is_half_stored_is_not_removed(nspawn: Program, layers: list[bytes]
     may = threading.Event()
     with support.fake() as server:
         registry = support.FakeRegistry(server, layout, {"one": one["digest"], "two": two["digest"]})
-        usual = server.answer
-
-        def answer(asked: support.Asked) -> support.Answer:
-            if asked.path.endswith(waited_for):
-                may.wait(60)
-            return usual(asked)
-
-        server.answer = answer
+        hold_up(server, waited_for, may)
         first = f"{registry.host}/it:one"
         nspawn.ok("create", "one", "--image", first, "--keep")
         # Its layer is the first of the other one too: with this record gone, nothing names it.
         create = begin(nspawn, "create", "two", "--image", f"{registry.host}/it:two", "--keep")
         try:
-            assert wait_until(
-                lambda: any(asked.path.endswith(waited_for) for asked in server.asked), 20, 0.05
-            )
+            assert is_asked(server, waited_for)
             others = [
                 begin(nspawn, "image", *words) for words in (["prune"], ["prune", "--all"], ["rm", first])
             ]
@@ -88,19 +96,10 @@ def test_who_is_killed_while_storing_holds_nobody_up(nspawn: Program, layers: li
     may = threading.Event()
     with support.fake() as server:
         registry = support.FakeRegistry(server, layout, {"1": top["digest"]})
-        usual = server.answer
-
-        def answer(asked: support.Asked) -> support.Answer:
-            if asked.path.endswith(waited_for):
-                may.wait(60)
-            return usual(asked)
-
-        server.answer = answer
+        hold_up(server, waited_for, may)
         create = begin(nspawn, "create", "box", "--image", f"{registry.host}/it:1", "--keep")
         try:
-            assert wait_until(
-                lambda: any(asked.path.endswith(waited_for) for asked in server.asked), 20, 0.05
-            )
+            assert is_asked(server, waited_for)
             create.kill()
             create.communicate(timeout=30)
             assert "removed" in nspawn.ok("image", "prune").out

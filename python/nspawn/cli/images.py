@@ -167,7 +167,8 @@ def _prune(arguments: argparse.Namespace) -> int:
         freed = _images().prune(bar, lambda: False, everything=arguments.all)
     finally:
         bar.end()
-    base.say(f"removed {freed.count} files; {size(freed.bytes)} are free again")
+    files = "1 file" if freed.count == 1 else f"{freed.count} files"
+    base.say(f"removed {files}; {size(freed.bytes)} are free again")
     return _tell(freed.problems)
 
 
